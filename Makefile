@@ -1,0 +1,65 @@
+# Every target sets up what it needs: two virtual environments, one for dynamirror and one for the
+# embedded server, which pins versions of its own and must not decide ours.
+
+PYTHON ?= python3
+VENV   := .venv
+SERVER := .venv-server
+BIN    := $(VENV)/bin
+
+# The embedded DynamoDB-compatible server that tests and demo run; started on loopback only.
+SERVER_PACKAGE := ministack==1.5.33
+
+.PHONY: help demo test lint check bench soak clean
+
+help:
+	@echo "make demo    two regions on this machine: tables copied, changes followed, both verified"
+	@echo "make test    every test, those against a real server included"
+	@echo "make lint    format, lint, types, direction of imports"
+	@echo "make bench   the benchmarks, side by side with the peers"
+	@echo "make soak    the long fault tests at full size (about half an hour)"
+	@echo "make clean   remove the virtual environments and caches"
+
+demo: $(VENV)/ready $(SERVER)/ready
+	@$(BIN)/dynamirror demo --server-python $(SERVER)/bin/python $(if $(SERVE),--serve)
+
+test: $(VENV)/dev $(SERVER)/ready
+	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint test
+
+bench: $(VENV)/dev $(SERVER)/ready
+	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/dev $(SERVER)/ready
+	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m tests.soak $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(SERVER) .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/build
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed and '$(PYTHON)' is not there: install it, or say where: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1): say where a newer one is: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module does not work: on Debian or Ubuntu, apt-get install python3-venv"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' || { rm -rf $(VENV); echo "pip can't reach a package index: check the network or pip's index settings"; exit 2; }
+
+$(VENV)/ready: $(VENV)/bin/python pyproject.toml
+	@$(BIN)/python -m pip install --quiet --editable '.[fast]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(SERVER)/ready: $(VENV)/bin/python
+	@echo "setting up $(SERVER) ..."
+	@$(PYTHON) -m venv $(SERVER)
+	@$(SERVER)/bin/python -m pip install --quiet --upgrade pip
+	@$(SERVER)/bin/python -m pip install --quiet '$(SERVER_PACKAGE)'
+	@touch $@

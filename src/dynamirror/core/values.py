@@ -1,0 +1,142 @@
+"""Items, keys and sequence numbers in their wire form, and when two of them are the same.
+
+An *image* is an item as DynamoDB spells it in JSON: attribute name to typed value,
+``{"id": {"S": "a"}, "n": {"N": "1"}}``, binary as base64 text. It is carried as it came: raw JSON
+bytes where we read the wire ourselves, a dict where Lambda parsed it for us. Whoever must look
+inside calls ``opened``; everyone else passes it on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+Wire = dict[str, Any]
+"""DynamoDB JSON, parsed."""
+
+Image = msgspec.Raw | Wire
+"""An item in wire form, parsed or not."""
+
+Key = tuple[str, ...]
+"""What tells an item from others of its table: (type, canonical text) per key attribute, flat,
+in the order of the attributes' names. ``("S", "a")`` or ``("S", "a", "N", "1")``."""
+
+ROW_KEY_BYTES_MAX = 2_048
+"""A partition key's limit (Amazon DynamoDB Developer Guide, 'Constraints')."""
+
+# 38 digits is DynamoDB's precision; the exponents are those of its smallest and largest numbers.
+_NUMBERS = Context(prec=38, Emin=-130, Emax=125)
+
+encode = msgspec.json.Encoder().encode
+"""Anything made of wire forms and raw images, to JSON bytes."""
+
+decode = msgspec.json.Decoder(Wire).decode
+"""A JSON object's bytes, to a dict."""
+
+
+def opened(image: Image) -> Wire:
+    """Return the image parsed; treat it as read-only, for it may be the caller's own."""
+    return image if isinstance(image, dict) else decode(image)
+
+
+def raw(image: Image) -> bytes:
+    """Return the image as JSON bytes, untouched where it already is."""
+    return encode(image) if isinstance(image, dict) else bytes(image)
+
+
+def canonical_number(text: str) -> str:
+    """Return the one spelling of a number's value: ``1``, ``1.0`` and ``10E-1`` all give ``1``.
+
+    Raises ValueError for what is no number.
+    """
+    if text.isascii() and text.isdigit() and text[0] != "0" and text[-1] != "0":
+        return text
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"not a number: {text!r}") from None
+    if not number.is_finite():
+        raise ValueError(f"not a number: {text!r}")
+    if not number:
+        return "0"
+    sign, digits, exponent = number.normalize(_NUMBERS).as_tuple()
+    body = "".join(map(str, digits))
+    return f"{'-' if sign else ''}{body}E{exponent}" if exponent else f"{'-' if sign else ''}{body}"
+
+
+def key_of(keys: Wire) -> Key:
+    """Return the identity of an item, given its key attributes in wire form.
+
+    Raises ValueError unless each is one value of type S, N or B.
+    """
+    if len(keys) == 1:
+        (attribute,) = keys.values()
+        return _key_part(attribute)
+    if not keys:
+        raise ValueError("a key has one or two attributes, this has none")
+    return tuple(part for name in sorted(keys) for part in _key_part(keys[name]))
+
+
+def _key_part(attribute: Wire) -> tuple[str, str]:
+    try:
+        ((kind, text),) = attribute.items()
+    except (AttributeError, ValueError):
+        raise ValueError(f"a key attribute is one typed value, not {attribute!r}") from None
+    if kind not in ("S", "N", "B") or not isinstance(text, str):
+        raise ValueError(f"a key attribute is of type S, N or B, not {attribute!r}")
+    return kind, canonical_number(text) if kind == "N" else text
+
+
+def row_key(mirror: str, key: Key) -> str:
+    """Return the partition key of an item's rows in our own tables (ledger, parked, journal).
+
+    ``stories#S:1:a``: the mirror, then type, length in bytes and text of each key part; numbers
+    in canonical decimal, binary in base64. Over 2,048 bytes, the SHA-256 of that stands for it.
+    """
+    parts = (f"{kind}:{len(text.encode())}:{text}" for kind, text in zip(*[iter(key)] * 2, strict=True))
+    text = f"{mirror}#{''.join(parts)}"
+    if len(text.encode()) <= ROW_KEY_BYTES_MAX:
+        return text
+    return f"{mirror}#SHA-256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def canonical(value: Any) -> Any:
+    """Return a hashable form that is equal for two typed values exactly if DynamoDB holds them
+    equal: numbers by value, sets without order, maps without order of names.
+    """
+    ((kind, body),) = value.items()
+    match kind:
+        case "N":
+            return kind, canonical_number(body)
+        case "NS":
+            return kind, frozenset(map(canonical_number, body))
+        case "SS" | "BS":
+            return kind, frozenset(body)
+        case "L":
+            return kind, tuple(map(canonical, body))
+        case "M":
+            return kind, frozenset((name, canonical(member)) for name, member in body.items())
+        case _:
+            return kind, body
+
+
+def same(left: Image, right: Image) -> bool:
+    """Tell whether two images are the same item, whatever their spelling."""
+    return not differing(left, right)
+
+
+def differing(left: Image, right: Image) -> list[str]:
+    """Return the names of the attributes in which two images differ, sorted."""
+    one, other = opened(left), opened(right)
+    if one == other:
+        return []
+    return sorted(
+        name
+        for name in one.keys() | other.keys()
+        if name not in one
+        or name not in other
+        or canonical(one[name]) != canonical(other[name])
+    )
