@@ -27,8 +27,8 @@ in the order of the attributes' names. ``("S", "a")`` or ``("S", "a", "N", "1")`
 ROW_KEY_BYTES_MAX = 2_048
 """A partition key's limit (Amazon DynamoDB Developer Guide, 'Constraints')."""
 
-# 38 digits is DynamoDB's precision; the exponents are those of its smallest and largest numbers.
-_NUMBERS = Context(prec=38, Emin=-130, Emax=125)
+# Wide enough that nothing a server could send is ever rounded (DynamoDB keeps 38 digits).
+_EXACT = Context(prec=1_000)
 
 encode = msgspec.json.Encoder().encode
 """Anything made of wire forms and raw images, to JSON bytes."""
@@ -48,11 +48,12 @@ def raw(image: Image) -> bytes:
 
 
 def canonical_number(text: str) -> str:
-    """Return the one spelling of a number's value: ``1``, ``1.0`` and ``10E-1`` all give ``1``.
+    """Return the one spelling of a number's value, plain decimal: ``10``, ``10.0`` and ``1E1`` all
+    give ``10``.
 
     Raises ValueError for what is no number.
     """
-    if text.isascii() and text.isdigit() and text[0] != "0" and text[-1] != "0":
+    if text.isascii() and text.isdigit() and text[0] != "0":
         return text
     try:
         number = Decimal(text)
@@ -60,11 +61,7 @@ def canonical_number(text: str) -> str:
         raise ValueError(f"not a number: {text!r}") from None
     if not number.is_finite():
         raise ValueError(f"not a number: {text!r}")
-    if not number:
-        return "0"
-    sign, digits, exponent = number.normalize(_NUMBERS).as_tuple()
-    body = "".join(map(str, digits))
-    return f"{'-' if sign else ''}{body}E{exponent}" if exponent else f"{'-' if sign else ''}{body}"
+    return format(number.normalize(_EXACT), "f") if number else "0"
 
 
 def key_of(keys: Wire) -> Key:
