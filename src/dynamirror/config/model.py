@@ -1,0 +1,100 @@
+"""The configuration as values: mirrors, the places of their tables, and how each is kept.
+
+Every default stands here and nowhere else. Nothing here checks anything: ``problems`` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Guard(StrEnum):
+    """How a one-way mirror refuses a late or duplicate change."""
+
+    ORDER = "order"
+    ITEM = "item"
+    LEDGER = "ledger"
+
+
+class OnPoison(StrEnum):
+    """What happens to a change that can never be applied as it is."""
+
+    STOP = "stop"
+    PARK = "park"
+
+
+class Deletes(StrEnum):
+    """Whether deletes (or TTL's deletes) of the source reach the targets."""
+
+    MIRROR = "mirror"
+    IGNORE = "ignore"
+
+
+class Transport(StrEnum):
+    """Who carries requests: our own connections, or botocore's."""
+
+    NATIVE = "native"
+    BOTOCORE = "botocore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a table is, and with whose credentials it is reached."""
+
+    region: str
+    table: str
+    name: str
+    """Short name, unique in its mirror; the region unless given."""
+    account: str | None = None
+    endpoint_url: str | None = None
+    profile: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneWay:
+    """A mirror from one source to one or more targets."""
+
+    name: str
+    source: Place
+    targets: tuple[Place, ...]
+    guard: Guard = Guard.ORDER
+    sequence_attribute: str = "_mirror_seq"
+    deletes: Deletes = Deletes.MIRROR
+    ttl_deletes: Deletes = Deletes.MIRROR
+    on_poison: OnPoison = OnPoison.STOP
+    max_writes_per_second: float | None = None
+    """Write requests' items per second and target; None for as fast as the table takes them."""
+    transport: Transport = Transport.NATIVE
+    deadline_reserve_ms: int = 2_000
+    ledger_table: str | None = None
+    parked_table: str | None = None
+    checkpoint_table: str | None = None
+
+    def ledger_of(self, target: Place) -> str:
+        """Return the name of the ledger beside a target."""
+        return self.ledger_table or f"{target.table}-dynamirror-ledger"
+
+    @property
+    def parked(self) -> str:
+        """The name of the parked table, beside the source."""
+        return self.parked_table or f"{self.source.table}-dynamirror-parked"
+
+    @property
+    def checkpoints(self) -> str:
+        """The name of the checkpoint table, beside the source."""
+        return self.checkpoint_table or f"{self.source.table}-dynamirror-checkpoints"
+
+
+Mirror = OneWay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole configuration file."""
+
+    mirrors: tuple[Mirror, ...]
+    path: str
+    """Where it was read from, for messages."""
