@@ -51,6 +51,10 @@ class HeldError(DynamirrorError):
     hint = "Stop the other process first; if it died on another machine, wait for its lease to end."
 
 
+class UnfitError(DynamirrorError):
+    """A change that can't be applied as it is, seen before it was sent."""
+
+
 class PoisonError(DynamirrorError):
     """A change can never be applied as it is, and the mirror is set to stop at such a change."""
 

@@ -1,0 +1,70 @@
+"""Our marks on items: the sequence mark of guards ``item`` and ``ledger``, and how to take off ours.
+
+A mark is one string, ``<epoch, 10 digits>#<sequence number, 40 digits>``, so that DynamoDB's
+bytewise comparison of strings orders it. A sequence number does not fit DynamoDB's number (38
+digits of precision) and means something only within one stream; the epoch counts the streams a
+table has had, so that a re-created stream outranks the one before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from dynamirror.core.values import Image, Wire, encode, opened
+from dynamirror.errors import UnfitError
+
+STAMP_ATTRIBUTE = "_mirror"
+SEQUENCE_ATTRIBUTE = "_mirror_seq"
+
+_MARK = re.compile(r"\d{10}#\d{40}")
+
+
+def mark(epoch: int, sequence_number: int) -> str:
+    """Return the mark of a change: ``0000000001#0000...0042``."""
+    return f"{epoch:010d}#{sequence_number:040d}"
+
+
+def marked(image: Image, attribute: str, text: str) -> Image:
+    """Return the image with a mark in one attribute, unparsed if it came so.
+
+    Raises UnfitError if the item has an attribute of that name that is no mark of ours.
+    """
+    image = stripped(image, (attribute,))
+    if not isinstance(image, dict):
+        name, body = encode(attribute), bytes(image)
+        if name not in body:
+            return msgspec.Raw(b'{%b:{"S":"%b"},%b' % (name, text.encode(), body[1:]))
+        image = opened(image)
+    if attribute in image:
+        raise UnfitError(
+            f"the item has an attribute {attribute!r} that is not ours: "
+            "give the mirror another sequence_attribute"
+        )
+    return {**image, attribute: {"S": text}}
+
+
+def stripped(image: Image, attributes: Iterable[str]) -> Image:
+    """Return the image without those of the named attributes that hold a mark or stamp of ours.
+
+    An image in which none of the names occurs is not even parsed.
+    """
+    if isinstance(image, dict):
+        found = [name for name in attributes if name in image]
+    else:
+        body = bytes(image)
+        found = [name for name in attributes if encode(name) in body]
+    if not found:
+        return image
+    item = opened(image)
+    ours = [name for name in found if name in item and is_ours(item[name])]
+    return {name: value for name, value in item.items() if name not in ours} if ours else image
+
+
+def is_ours(value: Wire) -> bool:
+    """Tell whether a typed value is a mark or a stamp, by its shape."""
+    if "S" in value:
+        return _MARK.fullmatch(value["S"]) is not None
+    return "M" in value and {"version", "origin"} <= value["M"].keys()
