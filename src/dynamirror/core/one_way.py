@@ -14,7 +14,6 @@ left on the image are taken off, so a chain of mirrors carries only what users w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import msgspec
@@ -88,17 +87,18 @@ def item_request(rules: Rules, record: StreamRecord) -> tuple[str, bytes]:
     return "PutItem", encode({**condition, "Item": image})
 
 
-def ledger_request(rules: Rules, record: StreamRecord) -> bytes:
+def ledger_request(rules: Rules, record: StreamRecord, now_ms: int) -> bytes:
     """Return the guard ``ledger``'s transaction: the item, and its mark in the ledger's row.
 
-    Deletes leave a row too, even where there was no item: it is what refuses a late put.
+    Deletes leave a row too, even where there was no item: it is what refuses a late put. Rows
+    expire a week after ``now_ms``, when no stream or retry could bring an older change any more.
     """
     text = mark(rules.epoch, record.sequence_number)
     row = {
         "k": {"S": row_key(rules.mirror, record.key)},
         "q": {"S": text},
         "format": {"N": str(LEDGER_FORMAT)},
-        "expires_at": {"N": str(math.ceil(record.created_at) + LEDGER_DAYS * 86_400)},
+        "expires_at": {"N": str(now_ms // 1_000 + LEDGER_DAYS * 86_400)},
     }
     guard = {
         "TableName": rules.ledger,

@@ -1,0 +1,193 @@
+"""Conditions: DynamoDB's ConditionExpression (also FilterExpression and KeyConditionExpression).
+
+    condition = parse_condition("attribute_not_exists(#v) OR #v < :v")
+    condition.check(names, values)
+    condition.holds(item, names, values)
+
+OR binds loosest, then AND, NOT, and the comparisons. As the service does, this refuses parentheses
+around parentheses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .expressions import CACHED_TEXTS, ExpressionError, Names, Path, Reader, Scope, Value, Values
+from .predicates import (
+    AllOf,
+    AnyOf,
+    BeginsWith,
+    Between,
+    Comparison,
+    Contains,
+    Exists,
+    HasType,
+    In,
+    Node,
+    Not,
+    Operand,
+    Size,
+)
+from .values import Wire
+
+IN_VALUES_MAX = 100
+"""Values of one IN (Developer Guide, 'Comparison operator and function reference')."""
+
+COMPARATORS = ("=", "<>", "<", "<=", ">", ">=")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition, read. ``aliases`` and ``values`` are the placeholders it uses."""
+
+    node: Node
+    aliases: tuple[str, ...]
+    values: tuple[str, ...]
+
+    def check(self, names: Names, values: Values) -> None:
+        """Raise ExpressionError unless the names and values given make sense of it."""
+        self.node.check(names, values)
+
+    def holds(self, item: Wire, names: Names, values: Values) -> bool:
+        """Tell whether an item meets it; no item is ``{}``. Names and values are checked ones."""
+        return self.node.holds(Scope(item, names, values))
+
+    @property
+    def terms(self) -> Iterator[Node]:
+        """The terms that must all hold: those of its outermost AND, or itself."""
+        yield from self.node.terms if isinstance(self.node, AllOf) else (self.node,)
+
+
+@lru_cache(CACHED_TEXTS)
+def parse_condition(text: str) -> Condition:
+    """Read a condition. Raises ExpressionError, which says where and what was expected."""
+    parser = _Parser(text)
+    node = parser.disjunction()
+    parser.words.finish()
+    return Condition(node, tuple(parser.words.aliases), tuple(parser.words.values))
+
+
+class _Parser:
+    """Recursive descent, a method per rule of the grammar."""
+
+    def __init__(self, text: str) -> None:
+        self.words = Reader(text)
+        self._grouped: Node | None = None
+
+    def disjunction(self) -> Node:
+        terms = [self._conjunction()]
+        while self.words.takes_keyword("OR"):
+            self.words.count_operator()
+            terms.append(self._conjunction())
+        return terms[0] if len(terms) == 1 else AnyOf(tuple(terms))
+
+    def _conjunction(self) -> Node:
+        terms = [self._negation()]
+        while self.words.takes_keyword("AND"):
+            self.words.count_operator()
+            terms.append(self._negation())
+        return terms[0] if len(terms) == 1 else AllOf(tuple(terms))
+
+    def _negation(self) -> Node:
+        if not self.words.takes_keyword("NOT"):
+            return self._primary()
+        self.words.count_operator()
+        with self.words:
+            return Not(self._negation())
+
+    def _primary(self) -> Node:
+        opening = self.words.word
+        if self.words.takes("("):
+            return self._group(opening.at)
+        self.words.count_operator()
+        if self.words.follows("attribute_exists", "("):
+            return Exists(self._one_path(), wanted=True)
+        if self.words.follows("attribute_not_exists", "("):
+            return Exists(self._one_path(), wanted=False)
+        if self.words.follows("attribute_type", "("):
+            return self._type_test()
+        if self.words.follows("begins_with", "("):
+            return BeginsWith(*self._two_operands())
+        if self.words.follows("contains", "("):
+            return Contains(*self._two_operands())
+        return self._comparison()
+
+    def _group(self, at: int) -> Node:
+        with self.words:
+            inner = self.disjunction()
+        self.words.expect(")")
+        if inner is self._grouped:
+            raise ExpressionError("parentheses around parentheses", at)
+        self._grouped = inner
+        return inner
+
+    def _comparison(self) -> Node:
+        operand = self._operand()
+        word = self.words.word
+        if word.kind == "mark" and word.text in COMPARATORS:
+            self.words.take()
+            return Comparison(operand, word.text, self._operand())
+        if self.words.takes_keyword("BETWEEN"):
+            low = self._operand()
+            if not self.words.takes_keyword("AND"):
+                raise self.words.wrong("AND and the higher value of BETWEEN")
+            return Between(operand, low, self._operand())
+        if self.words.takes_keyword("IN"):
+            return In(operand, self._options())
+        raise self.words.wrong("a comparison: = <> < <= > >= BETWEEN IN")
+
+    def _options(self) -> tuple[Operand, ...]:
+        self.words.expect("(")
+        at = self.words.word.at
+        options = [self._operand()]
+        while self.words.takes(","):
+            options.append(self._operand())
+        self.words.expect(")")
+        if len(options) > IN_VALUES_MAX:
+            raise ExpressionError(f"IN takes at most {IN_VALUES_MAX} values", at)
+        return tuple(options)
+
+    def _operand(self) -> Operand:
+        at = self.words.word.at
+        if not self.words.follows("size", "("):
+            return self._plain_operand()
+        self.words.count_operator()
+        self.words.take()
+        self.words.expect("(")
+        of = self._plain_operand()
+        self.words.expect(")")
+        return Size(of, at)
+
+    def _plain_operand(self) -> Path | Value:
+        if self.words.word.kind == "value":
+            return self.words.value()
+        if self.words.word.kind in ("name", "alias"):
+            return self.words.path()
+        raise self.words.wrong("an attribute or a value")
+
+    def _one_path(self) -> Path:
+        self.words.take()
+        self.words.expect("(")
+        path = self.words.path()
+        self.words.expect(")")
+        return path
+
+    def _two_operands(self) -> tuple[Operand, Operand]:
+        self.words.take()
+        self.words.expect("(")
+        first = self._operand()
+        self.words.expect(",")
+        second = self._operand()
+        self.words.expect(")")
+        return first, second
+
+    def _type_test(self) -> HasType:
+        self.words.take()
+        self.words.expect("(")
+        operand = self._operand()
+        self.words.expect(",")
+        kind = self.words.value()
+        self.words.expect(")")
+        return HasType(operand, kind)

@@ -1,0 +1,334 @@
+"""What DynamoDB's expression languages share: their words, document paths, projections.
+
+An expression is read once, into nodes that keep its ``#names`` and ``:values`` as they stand, and
+cached by its text; names and values are looked up when it is evaluated. Hostile text is refused
+with the place and what was expected there: its length, its nesting and the number of its operators
+are limited, so that nothing here recurses or runs without end.
+
+Rules (Amazon DynamoDB Developer Guide, 'Expressions'): keywords are case-insensitive, function
+names are not; a bare name starts with a letter; a dot inside ``#name`` is part of the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .values import Wire
+
+TEXT_BYTES_MAX = 4_096
+"""An expression's length (Developer Guide, 'Constraints': 4 KB)."""
+
+OPERATORS_MAX = 300
+"""Operators and functions in one expression (same place)."""
+
+PATH_STEPS_MAX = 32
+"""Depth of a document path (same place)."""
+
+NESTING_MAX = 64
+"""Parentheses, NOTs and function calls inside one another; ours, well inside Python's stack."""
+
+CACHED_TEXTS = 1_024
+"""Expressions kept parsed: far more than any mirror sends, and a bound on what a stranger can fill."""
+
+Names = Mapping[str, str]
+"""ExpressionAttributeNames: ``{"#s": "status"}``."""
+
+Values = Mapping[str, Wire]
+"""ExpressionAttributeValues: ``{":n": {"N": "1"}}``."""
+
+Step = str | int
+"""One step of a document path: an attribute's name, or a place in a list."""
+
+
+class ExpressionError(ValueError):
+    """An expression can't be read, or means nothing with the names and values it was given.
+
+    ``position`` is where in the text, counted from 0, if it has a place there.
+    """
+
+    def __init__(self, problem: str, position: int | None = None) -> None:
+        super().__init__(problem if position is None else f"{problem} (at position {position})")
+        self.position = position
+
+
+class Scope(NamedTuple):
+    """What an expression is evaluated over."""
+
+    item: Wire
+    names: Names
+    values: Values
+
+
+class Word(NamedTuple):
+    """One token: ``kind`` is ``name``, ``alias``, ``value``, ``index``, ``mark`` or ``end``."""
+
+    kind: str
+    text: str
+    at: int
+
+
+_WORD = re.compile(
+    r"(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<alias>#[A-Za-z0-9_]+)|(?P<value>:[A-Za-z0-9_]+)"
+    r"|(?P<index>[0-9]+)|(?P<mark><>|<=|>=|[=<>(),.\[\]+-])|(?P<space>[ \t\r\n]+)"
+)
+
+
+class Reader:
+    """The words of one expression, taken from left to right.
+
+    ``aliases`` and ``values`` list the placeholders that were met, each once, in that order.
+    """
+
+    def __init__(self, text: str) -> None:
+        if len(text.encode()) > TEXT_BYTES_MAX:
+            raise ExpressionError(f"an expression is at most {TEXT_BYTES_MAX} bytes long")
+        self.aliases: dict[str, None] = {}
+        self.values: dict[str, None] = {}
+        self._words = _words(text)
+        self._next = 0
+        self._depth = 0
+        self._operators = 0
+
+    @property
+    def word(self) -> Word:
+        """The next word; it stays until taken."""
+        return self._words[self._next]
+
+    def take(self) -> Word:
+        word = self._words[self._next]
+        if word.kind != "end":
+            self._next += 1
+        return word
+
+    def follows(self, *marks: str) -> bool:
+        """Tell whether these marks or words come next, exactly so spelled."""
+        coming = self._words[self._next : self._next + len(marks)]
+        return tuple(word.text for word in coming) == marks
+
+    def takes(self, mark: str) -> bool:
+        """Take the mark if it is next."""
+        if self.word.kind != "mark" or self.word.text != mark:
+            return False
+        self._next += 1
+        return True
+
+    def takes_keyword(self, keyword: str) -> bool:
+        """Take the keyword if it is next, in whatever case."""
+        if self.word.kind != "name" or self.word.text.upper() != keyword:
+            return False
+        self._next += 1
+        return True
+
+    def expect(self, mark: str) -> None:
+        if not self.takes(mark):
+            raise self.wrong(f"'{mark}'")
+
+    def finish(self) -> None:
+        if self.word.kind != "end":
+            raise self.wrong("the end of the expression")
+
+    def wrong(self, expected: str) -> ExpressionError:
+        """Return the error that says what should have stood here."""
+        found = "the end" if self.word.kind == "end" else repr(self.word.text)
+        return ExpressionError(f"expected {expected}, found {found}", self.word.at)
+
+    def count_operator(self) -> None:
+        self._operators += 1
+        if self._operators > OPERATORS_MAX:
+            raise ExpressionError(f"more than {OPERATORS_MAX} operators", self.word.at)
+
+    def __enter__(self) -> None:
+        """Go one level deeper: into parentheses, a NOT, a function."""
+        self._depth += 1
+        if self._depth > NESTING_MAX:
+            raise ExpressionError(f"nested more than {NESTING_MAX} deep", self.word.at)
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+
+    def path(self) -> Path:
+        """Take a document path."""
+        at = self.word.at
+        steps: list[Step] = [self._name()]
+        while True:
+            if self.takes("."):
+                steps.append(self._name())
+            elif self.takes("["):
+                if self.word.kind != "index":
+                    raise self.wrong("a place in the list, such as 0")
+                steps.append(int(self.take().text))
+                self.expect("]")
+            else:
+                break
+            if len(steps) > PATH_STEPS_MAX:
+                raise ExpressionError(f"a path has at most {PATH_STEPS_MAX} steps", at)
+        return Path(tuple(steps), at)
+
+    def value(self) -> Value:
+        """Take a ``:value``."""
+        if self.word.kind != "value":
+            raise self.wrong("a value, such as :v")
+        word = self.take()
+        self.values[word.text] = None
+        return Value(word.text, word.at)
+
+    def _name(self) -> str:
+        word = self.word
+        if word.kind not in ("name", "alias"):
+            raise self.wrong("the name of an attribute")
+        if word.kind == "alias":
+            self.aliases[word.text] = None
+        self._next += 1
+        return word.text
+
+
+def _words(text: str) -> list[Word]:
+    words = []
+    at = 0
+    while at < len(text):
+        found = _WORD.match(text, at)
+        if found is None:
+            raise ExpressionError(f"{text[at]!r} has no meaning in an expression", at)
+        if found.lastgroup != "space":
+            words.append(Word(found.lastgroup or "", found.group(), at))
+        at = found.end()
+    return [*words, Word("end", "", len(text))]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A document path as written, ``#s.tags[0]``; aliases are looked up when it is read."""
+
+    steps: tuple[Step, ...]
+    at: int
+
+    def read(self, scope: Scope) -> Wire | None:
+        """Return what the item holds there, None where it holds nothing."""
+        item, names, _ = scope
+        found: Any = {"M": item}
+        for step in self.steps:
+            if isinstance(step, int):
+                members = found.get("L", ())
+                if step >= len(members):
+                    return None
+                found = members[step]
+            else:
+                found = found.get("M", {}).get(names[step] if step[0] == "#" else step)
+                if found is None:
+                    return None
+        return found  # type: ignore[no-any-return]
+
+    def resolved(self, names: Names) -> tuple[Step, ...]:
+        """Return the path with real names. Raises ExpressionError for an alias without one."""
+        return tuple(
+            self._real(step, names) if isinstance(step, str) and step[0] == "#" else step
+            for step in self.steps
+        )
+
+    def _real(self, alias: str, names: Names) -> str:
+        if alias not in names:
+            raise ExpressionError(f"the attribute name {alias} is not defined", self.at)
+        return names[alias]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A ``:value``."""
+
+    name: str
+    at: int
+
+    def read(self, scope: Scope) -> Wire | None:
+        return scope.values[self.name]
+
+    def given(self, values: Values) -> Wire:
+        """Return its value. Raises ExpressionError where none was given."""
+        if self.name not in values:
+            raise ExpressionError(f"the attribute value {self.name} is not defined", self.at)
+        return values[self.name]
+
+
+def kind_of(value: Wire) -> str:
+    """Return a typed value's type, ``S`` of ``{"S": "a"}``."""
+    return next(iter(value))
+
+
+Tree = dict[Step, Any]
+"""Paths by their steps: a dict at each step on the way, and what stands at the end of each path."""
+
+
+def tree(leaves: Iterable[tuple[tuple[Step, ...], Any]]) -> Tree:
+    """Return the paths as one tree, to walk an item once for all of them.
+
+    Raises ExpressionError where one path lies in another, or two take one attribute for a map and
+    for a list.
+    """
+    root: Tree = {}
+    for steps, leaf in leaves:
+        branch = root
+        for depth, step in enumerate(steps):
+            last = depth == len(steps) - 1
+            if branch and isinstance(next(iter(branch)), int) != isinstance(step, int):
+                raise ExpressionError(f"two paths conflict: {_spelled(steps)} and another")
+            if step in branch and (last or not isinstance(branch[step], dict)):
+                raise ExpressionError(f"two paths overlap: {_spelled(steps)} and another")
+            if last:
+                branch[step] = leaf
+            else:
+                branch = branch.setdefault(step, {})
+    return root
+
+
+def _spelled(steps: Iterable[Step]) -> str:
+    return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A ProjectionExpression: which parts of an item to return."""
+
+    paths: tuple[Path, ...]
+    aliases: tuple[str, ...]
+
+    def bound(self, names: Names) -> Tree:
+        """Return the paths as a tree for ``projected``. Raises ExpressionError for overlaps."""
+        return tree((path.resolved(names), None) for path in self.paths)
+
+
+@lru_cache(CACHED_TEXTS)
+def parse_projection(text: str) -> Projection:
+    """Read a ProjectionExpression. Raises ExpressionError."""
+    reader = Reader(text)
+    paths = [reader.path()]
+    while reader.takes(","):
+        paths.append(reader.path())
+    reader.finish()
+    return Projection(tuple(paths), tuple(reader.aliases))
+
+
+def projected(item: Wire, wanted: Tree) -> Wire:
+    """Return the parts of an item that a tree of paths names; list members close up, in order."""
+    parts: Wire = {}
+    for name in wanted:
+        value = item.get(name)  # type: ignore[call-overload]
+        part = None if value is None else _part(value, wanted[name])
+        if part is not None:
+            parts[str(name)] = part
+    return parts
+
+
+def _part(value: Wire, branch: Tree | None) -> Wire | None:
+    if branch is None:
+        return value
+    if isinstance(next(iter(branch)), int):
+        members = value.get("L", [])
+        places = [place for place in sorted(branch) if place < len(members)]  # type: ignore[type-var, operator]
+        found = [_part(members[place], branch[place]) for place in places]  # type: ignore[index]
+        kept = [member for member in found if member is not None]
+        return {"L": kept} if kept else None
+    members = projected(value.get("M", {}), branch)
+    return {"M": members} if members else None

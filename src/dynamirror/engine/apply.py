@@ -1,0 +1,265 @@
+"""Carry changes to one target: many requests in flight, never two for the same key.
+
+Records wait in one queue; a record whose key is already waiting takes the waiting one's place
+(squashing: its image is the newer whole), one whose key is in flight waits behind it. So order per
+key is kept whatever runs in parallel, and a hot key costs one request at a time, not a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.values import Key
+from dynamirror.engine.limiter import Limiter, Pace
+from dynamirror.engine.parking import Parking
+from dynamirror.engine.retry import Backoff
+from dynamirror.engine.targets import Target
+from dynamirror.errors import (
+    DynamirrorError,
+    PoisonError,
+    RefusedError,
+    ServiceError,
+    UnfitError,
+)
+
+
+class Batch:
+    """Records handed in together; ``on_done`` is called when every one of them is applied."""
+
+    __slots__ = ("_on_done", "_open")
+
+    def __init__(self, on_done: Callable[[], None]) -> None:
+        self._on_done = on_done
+        self._open = 0
+
+    def expect(self, writes: int) -> None:
+        """Count writes that must be applied before the batch is done."""
+        self._open += writes
+
+    def settle(self) -> None:
+        """Count one of them as applied."""
+        self._open -= 1
+        if self._open == 0:
+            self._on_done()
+
+
+class _Write(msgspec.Struct, eq=False, gc=False):
+    """A record on its way, and those behind it that touch the same key."""
+
+    record: StreamRecord
+    batches: list[Batch]
+    in_flight: bool = False
+    alone: bool = False
+    """Must not share a request: the service refused the one it was in."""
+    attempts: int = 0
+    behind: _Write | None = None
+
+
+class Applier:
+    """Applies records to one target, in order per key.
+
+    ``on_failure`` is called once, with the error after which nothing more is sent.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        limiter: Limiter,
+        *,
+        on_failure: Callable[[BaseException], None],
+        backoff: Backoff | None = None,
+        pace: Pace | None = None,
+        parking: Parking | None = None,
+    ) -> None:
+        self.target = target
+        self.limiter = limiter
+        self.applied = 0
+        self.requests = 0
+        self.retries = 0
+        self.throttles = 0
+        self._on_failure = on_failure
+        self._backoff = backoff or Backoff()
+        self._pace = pace
+        self._parking = parking
+        self._writes: dict[Key, _Write] = {}
+        self._ready: deque[_Write] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._failed = False
+
+    @property
+    def in_flight(self) -> int:
+        """Requests sent and not yet answered, about."""
+        return len(self._workers)
+
+    @property
+    def unapplied(self) -> frozenset[Key]:
+        """The keys of which some change is not applied yet."""
+        return frozenset(self._writes)
+
+    def submit(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
+        """Take records in the order of their stream; ``on_done`` is called when all are applied."""
+        batch = Batch(on_done)
+        # An event that we don't know must be seen to by itself; everything else, only the last
+        # change of a key matters.
+        if all(record.known for record in records):
+            records = list({record.key: record for record in records}.values())
+        batch.expect(len(records) or 1)
+        for record in records:
+            self._admit(record, batch)
+        if records:
+            self._hire()
+        else:
+            batch.settle()
+
+    async def stop(self) -> None:
+        """Send nothing more and give up what is unanswered."""
+        self._failed = True
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    def _admit(self, record: StreamRecord, batch: Batch) -> None:
+        first = self._writes.get(record.key)
+        if first is None:
+            write = self._writes[record.key] = _Write(record, [batch])
+            self._ready.append(write)
+            return
+        last = first
+        while last.behind is not None:
+            last = last.behind
+        if last.in_flight or not (last.record.known and record.known):
+            last.behind = _Write(record, [batch])
+        else:
+            last.record = record
+            last.batches.append(batch)
+
+    def _hire(self) -> None:
+        """Put workers on the queue: as many as it feeds, at most as many as may be in flight."""
+        if self._failed:
+            return
+        wanted = -(-len(self._ready) // self.target.records_max)
+        for _ in range(min(wanted, self.limiter.limit - len(self._workers))):
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._leave)
+
+    def _leave(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if worker.cancelled() or (error := worker.exception()) is None:
+            return
+        if not self._failed:
+            self._failed = True
+            self._on_failure(error)
+
+    async def _work(self) -> None:
+        while self._ready and not self._failed and len(self._workers) <= self.limiter.limit:
+            writes = self._take()
+            if self._parking is not None and self._parking.holds(writes[0].record.key):
+                await self._wait_behind(writes[0], self._parking)
+            elif not writes[0].record.known:
+                name = writes[0].record.event_name
+                await self._refuse(writes[0], UnfitError(f"an event of unknown kind, {name!r}"))
+            else:
+                await self._send(writes)
+
+    def _take(self) -> list[_Write]:
+        """Take what the next request carries; what needs care of its own comes alone."""
+        writes: list[_Write] = []
+        while self._ready and len(writes) < self.target.records_max:
+            write = self._ready[0]
+            special = (
+                write.alone
+                or not write.record.known
+                or (self._parking is not None and self._parking.holds(write.record.key))
+            )
+            if special and writes:
+                break
+            write.in_flight = True
+            writes.append(self._ready.popleft())
+            if special:
+                break
+        return writes
+
+    async def _send(self, writes: list[_Write]) -> None:
+        if self._pace is not None:
+            await self._pace.take(len(writes))
+        clock = asyncio.get_running_loop().time
+        sent_at = clock()
+        self.requests += 1
+        try:
+            left = await self.target.send([write.record for write in writes])
+        except (RefusedError, UnfitError) as error:
+            await self._isolate(writes, error)
+            return
+        except ServiceError as error:
+            if not error.retryable:
+                raise
+            left = [write.record for write in writes]
+        now = clock()
+        if not left:
+            self.limiter.answered(now - sent_at, len(self._workers))
+            for write in writes:
+                self._settle(write)
+        else:
+            self.limiter.throttled(now, now - sent_at)
+            self._retry_later(writes, {record.key for record in left})
+
+    def _retry_later(self, writes: list[_Write], left: set[Key]) -> None:
+        """Put the unapplied ones back after a delay, in which the worker serves other keys."""
+        again = [write for write in writes if write.record.key in left]
+        for write in writes:
+            if write.record.key not in left:
+                self._settle(write)
+        self.throttles += 1
+        self.retries += len(again)
+        for write in again:
+            write.attempts += 1
+        delay_s = self._backoff.delay_s(min(write.attempts for write in again))
+        asyncio.get_running_loop().call_later(delay_s, self._again, again)
+
+    def _again(self, writes: list[_Write]) -> None:
+        self._ready.extend(writes)
+        self._hire()
+
+    async def _isolate(self, writes: list[_Write], error: DynamirrorError) -> None:
+        """One bad item fails its whole batch: send each alone to find it."""
+        if len(writes) == 1:
+            await self._refuse(writes[0], error)
+            return
+        for write in writes:
+            write.alone = True
+        self._again(writes)
+
+    async def _refuse(self, write: _Write, error: DynamirrorError) -> None:
+        if self._parking is None:
+            number = write.record.sequence_number
+            raise PoisonError(
+                f"{self.target.name}: the change with sequence number {number} "
+                f"can't be applied: {error}"
+            )
+        await self._parking.park(write.record, self.target.name, error)
+        self._settle(write)
+
+    async def _wait_behind(self, write: _Write, parking: Parking) -> None:
+        """Park a change behind its key's parked ones, unless they have been redriven."""
+        if await parking.released(write.record.key):
+            self._again([write])
+            return
+        await parking.park(write.record, self.target.name, None)
+        self._settle(write)
+
+    def _settle(self, write: _Write) -> None:
+        self.applied += 1
+        if write.behind is None:
+            del self._writes[write.record.key]
+        else:
+            self._writes[write.record.key] = write.behind
+            self._ready.append(write.behind)
+        for batch in write.batches:
+            batch.settle()

@@ -1,0 +1,165 @@
+"""What is known of a stream beyond this process: how far it was applied, and which stream it was.
+
+One table beside the source, key ``link`` (mirror and source) and ``shard``. A row per shard holds
+the position up to which every target has applied it; the row ``#stream`` lists the table's streams
+in the order in which we met them (a sequence number means something only within one) and says
+whether history was lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dynamirror.core.rows import plain, row
+from dynamirror.core.values import Wire, decode, encode
+from dynamirror.engine.retry import Backoff, persist
+from dynamirror.errors import ConditionFailedError
+from dynamirror.ports import DynamoDB
+
+STREAM_ROW = "#stream"
+LEASE_ROW = "#lease"
+PAUSE_ROW = "#pause"
+
+DONE_DAYS = 7
+"""How long the row of a shard read to its end is kept: long after the shard itself is gone."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far one shard was applied."""
+
+    sequence_number: int | None = None
+    """The last record applied; None: nothing yet."""
+    done: bool = False
+    """Whether the shard was read to its end."""
+    read_until_ms: int = 0
+    """Everything that was in the shard by this time is applied, or never will be."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All that the checkpoint table tells of one stream's consumer."""
+
+    streams: tuple[str, ...] = ()
+    """ARNs of the table's streams, oldest first; the epoch is the place in this list."""
+    lost: str | None = None
+    """Why history was lost, until a backfill makes up for it."""
+    positions: dict[str, Position] = {}
+    """By shard of the newest stream."""
+    lease: dict[str, Any] | None = None
+    pause: dict[str, Any] | None = None
+
+
+class Checkpoints:
+    """The rows of one link's consumer."""
+
+    def __init__(self, api: DynamoDB, table: str, link: str, backoff: Backoff) -> None:
+        self.table = table
+        self.link = link
+        self._api = api
+        self._backoff = backoff
+
+    async def load(self) -> Known:
+        """Read everything, strongly consistent."""
+        rows: dict[str, dict[str, Any]] = {}
+        request = {
+            "TableName": self.table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#l = :l",
+            "ExpressionAttributeNames": {"#l": "link"},
+            "ExpressionAttributeValues": {":l": {"S": self.link}},
+        }
+        while True:
+            answer = decode(await self.call("Query", request))
+            rows.update((wire["shard"]["S"], plain(wire)) for wire in answer.get("Items", ()))
+            if "LastEvaluatedKey" not in answer:
+                break
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return _known(rows)
+
+    async def save(self, stream: str, shard: str, position: Position, now_ms: int) -> None:
+        """Write a shard's position."""
+        number = position.sequence_number
+        await self.put(
+            shard,
+            stream=stream,
+            sequence_number=None if number is None else f"{number:040d}",
+            done=position.done,
+            read_until_ms=position.read_until_ms,
+            saved_at=now_ms,
+            expires_at=now_ms // 1_000 + DONE_DAYS * 86_400 if position.done else None,
+        )
+
+    async def enroll(self, known: Known, stream: str) -> Known:
+        """Make a stream the newest one of the list; whatever was lost before is made up for.
+
+        Raises ConditionFailedError if somebody else did so meanwhile: load again.
+        """
+        streams = (*known.streams, stream) if stream not in known.streams else known.streams
+        condition: Wire = {"ConditionExpression": "attribute_not_exists(#l)"}
+        names = {"#l": "link"}
+        if known.streams:
+            condition = {
+                "ConditionExpression": "size(#s) = :n",
+                "ExpressionAttributeValues": {":n": {"N": str(len(known.streams))}},
+            }
+            names = {"#s": "streams"}
+        await self.put(
+            STREAM_ROW,
+            condition={**condition, "ExpressionAttributeNames": names},
+            streams=list(streams),
+        )
+        return Known(streams=streams, positions=known.positions)
+
+    async def lose(self, known: Known, why: str) -> None:
+        """Write down that history was lost, so that no restart passes over it."""
+        await self.put(STREAM_ROW, streams=list(known.streams), lost=why)
+
+    async def forget(self, known: Known) -> None:
+        """Delete every position, so that the stream is read from its trim horizon again."""
+        for shard in known.positions:
+            await self.delete(shard)
+
+    async def put(self, shard: str, *, condition: Wire | None = None, **values: Any) -> None:
+        """Write one row."""
+        item = row(link=self.link, shard=shard, **values)
+        await self.call("PutItem", {"TableName": self.table, "Item": item, **(condition or {})})
+
+    async def delete(self, shard: str) -> None:
+        """Delete one row."""
+        key = {"link": {"S": self.link}, "shard": {"S": shard}}
+        await self.call("DeleteItem", {"TableName": self.table, "Key": key})
+
+    async def call(self, operation: str, request: Wire) -> bytes:
+        """Send one request until it is answered."""
+        body = encode(request)
+        return await persist(lambda: self._api.call(operation, body), self._backoff)
+
+
+async def epoch_of(checkpoints: Checkpoints, stream: str) -> int:
+    """Return the place of a stream among its table's streams, counted from 1; enroll a first one.
+
+    Raises HistoryLostError for a stream that isn't the newest known: see ``stream_of``.
+    """
+    known = await checkpoints.load()
+    if not known.streams:
+        try:
+            known = await checkpoints.enroll(known, stream)
+        except ConditionFailedError:
+            known = await checkpoints.load()
+    return known.streams.index(stream) + 1
+
+
+def _known(rows: dict[str, dict[str, Any]]) -> Known:
+    stream = rows.get(STREAM_ROW, {})
+    streams = tuple(stream.get("streams", ()))
+    positions = {
+        shard: Position(
+            None if "sequence_number" not in values else int(values["sequence_number"]),
+            values["done"],
+            values["read_until_ms"],
+        )
+        for shard, values in rows.items()
+        if not shard.startswith("#") and streams and values["stream"] == streams[-1]
+    }
+    return Known(streams, stream.get("lost"), positions, rows.get(LEASE_ROW), rows.get(PAUSE_ROW))

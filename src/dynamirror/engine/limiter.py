@@ -1,0 +1,67 @@
+"""How many requests may be in flight to one target, and how many items a second.
+
+Additive increase, multiplicative decrease, as TCP does it (Chiu and Jain, 1989), with a look at
+latency, as TCP Vegas does: where more requests in flight only make each of them slower, the queue
+is ours or the server's, and there is nothing to gain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+SLOWER_MAX = 2.0
+"""Answers that take more than this many times the best one show a queue."""
+
+SLOWER_FLOOR_S = 0.002
+"""What an answer may take above the best one before we call it slower: scheduling noise."""
+
+FORGET = 1.000_5
+"""The best latency is forgotten by this factor per answer, since the network's can rise for good."""
+
+
+class Limiter:
+    """The number of requests that may be in flight, adjusted by every answer."""
+
+    def __init__(self, maximum: int, start: int = 8) -> None:
+        self.maximum = maximum
+        self._limit = float(min(start, maximum))
+        self._best_s = float("inf")
+        self._doubling = True
+        self._cut_at = 0.0
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now; at least one."""
+        return int(self._limit)
+
+    def answered(self, took_s: float, in_flight: int) -> None:
+        """Note an answer that was no throttle; ``in_flight`` counts it too."""
+        self._best_s = min(took_s, self._best_s * FORGET)
+        slower = took_s > self._best_s * SLOWER_MAX + SLOWER_FLOOR_S
+        if slower or in_flight < self.limit or self._limit >= self.maximum:
+            return
+        self._limit = min(self.maximum, self._limit + (1 if self._doubling else 1 / self._limit))
+
+    def throttled(self, now_s: float, took_s: float) -> None:
+        """Note a throttle; requests that were sent before the last cut don't cut again."""
+        if now_s - took_s < self._cut_at:
+            return
+        self._cut_at = now_s
+        self._doubling = False
+        self._limit = max(1.0, self._limit / 2)
+
+
+class Pace:
+    """At most so many items per second; those who ask are let through in their order."""
+
+    def __init__(self, per_second: float) -> None:
+        self.per_second = per_second
+        self._free_at_s = 0.0
+
+    async def take(self, items: int) -> None:
+        """Wait until this many items may be sent."""
+        now_s = asyncio.get_running_loop().time()
+        start_s = max(now_s, self._free_at_s)
+        self._free_at_s = start_s + items / self.per_second
+        if start_s > now_s:
+            await asyncio.sleep(start_s - now_s)

@@ -1,0 +1,53 @@
+"""How long to wait before trying again, and trying again until it works.
+
+Full jitter: each delay is drawn evenly between nothing and a ceiling that doubles (AWS
+Architecture Blog, 'Exponential backoff and jitter'); it spreads those who failed together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dynamirror.errors import ServiceError
+
+T = TypeVar("T")
+
+Draw = Callable[[], float]
+"""Draws evenly from [0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Delays as data: whoever asks does the waiting."""
+
+    base_s: float = 0.05
+    cap_s: float = 20.0
+    """The cap of botocore's standard mode."""
+    draw: Draw = random.random
+
+    def delay_s(self, attempt: int) -> float:
+        """Return the delay after the given failed attempt, counted from 1."""
+        return self.draw() * min(self.cap_s, self.base_s * 2 ** min(attempt, 16))
+
+
+async def persist(
+    call: Callable[[], Awaitable[T]], backoff: Backoff, attempts_max: int | None = None
+) -> T:
+    """Call until it succeeds or fails for good.
+
+    For requests that are safe to repeat: reads, and writes that are conditional or idempotent.
+    Raises the first error that trying again can't help, or the last one after ``attempts_max``.
+    """
+    attempt = 0
+    while True:
+        try:
+            return await call()
+        except ServiceError as error:
+            attempt += 1
+            if not error.retryable or attempt == attempts_max:
+                raise
+        await asyncio.sleep(backoff.delay_s(attempt))

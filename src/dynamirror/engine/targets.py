@@ -1,0 +1,136 @@
+"""One class per guard: how writes are sent to a target, and which of them to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dynamirror.config.model import Guard
+from dynamirror.core import one_way
+from dynamirror.core.limits import BATCH_WRITE_BYTES_MAX, BATCH_WRITE_ITEMS_MAX
+from dynamirror.core.record import StreamRecord
+from dynamirror.errors import (
+    BusyError,
+    ConditionFailedError,
+    RefusedError,
+    ThrottledError,
+    TransactionCanceledError,
+)
+from dynamirror.ports import Clock, DynamoDB
+
+NOTHING_UNPROCESSED = b'{"UnprocessedItems":{}}'
+
+
+class Target(Protocol):
+    """Where a link writes, under one guard."""
+
+    name: str
+    """The place's short name."""
+    records_max: int
+    """How many records one request may carry."""
+    stale: int
+    """How many changes the guard has refused so far: late or delivered twice."""
+
+    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        """Send one request for records of distinct keys; return those the service left undone.
+
+        Safe to repeat. Raises ThrottledError, TransientError or BusyError where all are to be
+        tried again, RefusedError or UnfitError where they can't be applied as they are.
+        """
+        ...
+
+
+class OrderTarget:
+    """Guard ``order``: plain writes, 25 to a request."""
+
+    records_max = BATCH_WRITE_ITEMS_MAX
+
+    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
+        self.name = name
+        self.stale = 0
+        self._api = api
+        self._rules = rules
+
+    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        entries = [one_way.batch_entry(self._rules, record) for record in records]
+        request = one_way.batch_request(self._rules, entries)
+        if len(request) > BATCH_WRITE_BYTES_MAX and len(records) > 1:
+            half = len(records) // 2
+            return [*await self.send(records[:half]), *await self.send(records[half:])]
+        answer = await self._api.call("BatchWriteItem", request)
+        if answer == NOTHING_UNPROCESSED:
+            return ()
+        keys = one_way.unprocessed_keys(answer, frozenset(records[0].keys))
+        return [record for record in records if record.key in keys]
+
+
+class ItemTarget:
+    """Guard ``item``: one conditional write per change, the mark on the item."""
+
+    records_max = 1
+
+    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
+        self.name = name
+        self.stale = 0
+        self._api = api
+        self._rules = rules
+
+    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        (record,) = records
+        operation, request = one_way.item_request(self._rules, record)
+        try:
+            await self._api.call(operation, request)
+        except ConditionFailedError:
+            self.stale += 1
+        return ()
+
+
+class LedgerTarget:
+    """Guard ``ledger``: one transaction per change, the mark in a row of its own."""
+
+    records_max = 1
+
+    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock) -> None:
+        self.name = name
+        self.stale = 0
+        self._api = api
+        self._rules = rules
+        self._clock = clock
+
+    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        (record,) = records
+        request = one_way.ledger_request(self._rules, record, self._clock())
+        try:
+            await self._api.call("TransactWriteItems", request)
+        except TransactionCanceledError as error:
+            if not one_way.reasons_of(error).stale:
+                raise _refined(error) from error
+            self.stale += 1
+        return ()
+
+
+def target_of(
+    guard: Guard, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock
+) -> Target:
+    """Return the target that keeps a guard."""
+    match guard:
+        case Guard.ORDER:
+            return OrderTarget(name, api, rules)
+        case Guard.ITEM:
+            return ItemTarget(name, api, rules)
+        case Guard.LEDGER:
+            return LedgerTarget(name, api, rules, clock)
+
+
+def _refined(
+    error: TransactionCanceledError,
+) -> RefusedError | BusyError | ThrottledError:
+    """Say in our terms why a transaction was canceled, where it wasn't its condition alone."""
+    reasons = one_way.reasons_of(error)
+    text = ", ".join(reasons.codes)
+    if reasons.hopeless:
+        told = "; ".join(message for message in reasons.messages if message)
+        return RefusedError("TransactionCanceledException", f"{text}: {told}", error.body)
+    if {"ThrottlingError", "ProvisionedThroughputExceeded"} & set(reasons.codes):
+        return ThrottledError("TransactionCanceledException", text, error.body)
+    return BusyError("TransactionCanceledException", text, error.body)
