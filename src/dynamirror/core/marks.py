@@ -1,4 +1,4 @@
-"""Our marks on items: the sequence mark of guards ``item`` and ``ledger``, and how to take off ours.
+"""Our marks: the sequence mark of guards ``item`` and ``ledger``, and how to take ours off items.
 
 A mark is one string, ``<epoch, 10 digits>#<sequence number, 40 digits>``, so that DynamoDB's
 bytewise comparison of strings orders it. A sequence number does not fit DynamoDB's number (38

@@ -20,8 +20,8 @@ import msgspec
 
 from dynamirror.core.marks import mark, marked, stripped
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.values import Image, Wire, canonical, encode, key_of, row_key
-from dynamirror.errors import TransactionCanceledError, UnfitError
+from dynamirror.core.values import Image, Wire, encode, key_of, row_key
+from dynamirror.errors import TransactionCanceledError
 
 LEDGER_FORMAT = 1
 LEDGER_DAYS = 7

@@ -78,7 +78,9 @@ def record_of(wire: Wire) -> StreamRecord:
             identity is not None and _is_ttl(identity),
         )
     except KeyError as error:
-        raise MalformedRecordError(f"a stream record without {error.args[0]}: {_brief(wire)}") from None
+        raise MalformedRecordError(
+            f"a stream record without {error.args[0]}: {_brief(wire)}"
+        ) from None
     except (ValueError, TypeError, AttributeError) as error:
         raise MalformedRecordError(f"{error}: {_brief(wire)}") from None
     if new is None and record.event_name in ("INSERT", "MODIFY"):
@@ -93,7 +95,9 @@ def records_of(event: Any) -> list[StreamRecord]:
     """
     wires = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(wires, list):
-        raise MalformedRecordError('an event of DynamoDB Streams is {"Records": [...]}, this is not')
+        raise MalformedRecordError(
+            'an event of DynamoDB Streams is {"Records": [...]}, this is not'
+        )
     records = []
     for place, wire in enumerate(wires):
         try:

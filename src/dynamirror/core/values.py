@@ -93,7 +93,9 @@ def row_key(mirror: str, key: Key) -> str:
     ``stories#S:1:a``: the mirror, then type, length in bytes and text of each key part; numbers
     in canonical decimal, binary in base64. Over 2,048 bytes, the SHA-256 of that stands for it.
     """
-    parts = (f"{kind}:{len(text.encode())}:{text}" for kind, text in zip(*[iter(key)] * 2, strict=True))
+    parts = (
+        f"{kind}:{len(text.encode())}:{text}" for kind, text in zip(*[iter(key)] * 2, strict=True)
+    )
     text = f"{mirror}#{''.join(parts)}"
     if len(text.encode()) <= ROW_KEY_BYTES_MAX:
         return text
@@ -133,7 +135,5 @@ def differing(left: Image, right: Image) -> list[str]:
     return sorted(
         name
         for name in one.keys() | other.keys()
-        if name not in one
-        or name not in other
-        or canonical(one[name]) != canonical(other[name])
+        if name not in one or name not in other or canonical(one[name]) != canonical(other[name])
     )

@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
+from dynamirror.core.progress import Position
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import ConditionFailedError
+from dynamirror.errors import HistoryLostError
 from dynamirror.ports import DynamoDB
 
 STREAM_ROW = "#stream"
@@ -26,22 +27,13 @@ DONE_DAYS = 7
 """How long the row of a shard read to its end is kept: long after the shard itself is gone."""
 
 
-class Position(msgspec.Struct, frozen=True):
-    """How far one shard was applied."""
-
-    sequence_number: int | None = None
-    """The last record applied; None: nothing yet."""
-    done: bool = False
-    """Whether the shard was read to its end."""
-    read_until_ms: int = 0
-    """Everything that was in the shard by this time is applied, or never will be."""
-
-
 class Known(msgspec.Struct, frozen=True):
     """All that the checkpoint table tells of one stream's consumer."""
 
     streams: tuple[str, ...] = ()
     """ARNs of the table's streams, oldest first; the epoch is the place in this list."""
+    enrolled_ms: int = 0
+    """When the newest of them was met first: whoever copied the table did so after that."""
     lost: str | None = None
     """Why history was lost, until a backfill makes up for it."""
     positions: dict[str, Position] = {}
@@ -90,7 +82,7 @@ class Checkpoints:
             expires_at=now_ms // 1_000 + DONE_DAYS * 86_400 if position.done else None,
         )
 
-    async def enroll(self, known: Known, stream: str) -> Known:
+    async def enroll(self, known: Known, stream: str, now_ms: int) -> Known:
         """Make a stream the newest one of the list; whatever was lost before is made up for.
 
         Raises ConditionFailedError if somebody else did so meanwhile: load again.
@@ -108,12 +100,15 @@ class Checkpoints:
             STREAM_ROW,
             condition={**condition, "ExpressionAttributeNames": names},
             streams=list(streams),
+            enrolled_ms=now_ms,
         )
-        return Known(streams=streams, positions=known.positions)
+        return await self.load()
 
     async def lose(self, known: Known, why: str) -> None:
         """Write down that history was lost, so that no restart passes over it."""
-        await self.put(STREAM_ROW, streams=list(known.streams), lost=why)
+        await self.put(
+            STREAM_ROW, streams=list(known.streams), enrolled_ms=known.enrolled_ms, lost=why
+        )
 
     async def forget(self, known: Known) -> None:
         """Delete every position, so that the stream is read from its trim horizon again."""
@@ -136,18 +131,19 @@ class Checkpoints:
         return await persist(lambda: self._api.call(operation, body), self._backoff)
 
 
-async def epoch_of(checkpoints: Checkpoints, stream: str) -> int:
-    """Return the place of a stream among its table's streams, counted from 1; enroll a first one.
+def epoch_of(known: Known, stream: str) -> int:
+    """Return the place of a stream among its table's streams, counted from 1.
 
-    Raises HistoryLostError for a stream that isn't the newest known: see ``stream_of``.
+    Raises HistoryLostError where changes may be missing between what was applied and this stream.
     """
-    known = await checkpoints.load()
-    if not known.streams:
-        try:
-            known = await checkpoints.enroll(known, stream)
-        except ConditionFailedError:
-            known = await checkpoints.load()
-    return known.streams.index(stream) + 1
+    if known.lost is not None:
+        raise HistoryLostError(known.lost)
+    if stream != known.streams[-1]:
+        raise HistoryLostError(
+            f"the table's stream was re-created: {known.streams[-1]} was followed, "
+            f"now it is {stream}; changes between the two are in neither"
+        )
+    return len(known.streams)
 
 
 def _known(rows: dict[str, dict[str, Any]]) -> Known:
@@ -162,4 +158,11 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
         for shard, values in rows.items()
         if not shard.startswith("#") and streams and values["stream"] == streams[-1]
     }
-    return Known(streams, stream.get("lost"), positions, rows.get(LEASE_ROW), rows.get(PAUSE_ROW))
+    return Known(
+        streams,
+        stream.get("enrolled_ms", 0),
+        stream.get("lost"),
+        positions,
+        rows.get(LEASE_ROW),
+        rows.get(PAUSE_ROW),
+    )

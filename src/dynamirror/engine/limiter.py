@@ -16,7 +16,7 @@ SLOWER_FLOOR_S = 0.002
 """What an answer may take above the best one before we call it slower: scheduling noise."""
 
 FORGET = 1.000_5
-"""The best latency is forgotten by this factor per answer, since the network's can rise for good."""
+"""The best latency is forgotten by this factor per answer, since the network's may rise."""
 
 
 class Limiter:

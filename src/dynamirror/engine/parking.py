@@ -28,7 +28,14 @@ class Parking:
     """The parked changes of one mirror."""
 
     def __init__(
-        self, api: DynamoDB, table: str, mirror: str, epoch: int, clock: Clock, backoff: Backoff
+        self,
+        api: DynamoDB,
+        table: str,
+        mirror: str,
+        epoch: int,
+        *,
+        clock: Clock,
+        backoff: Backoff,
     ) -> None:
         self._api = api
         self._table = table

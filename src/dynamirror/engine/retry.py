@@ -31,7 +31,8 @@ class Backoff:
 
     def delay_s(self, attempt: int) -> float:
         """Return the delay after the given failed attempt, counted from 1."""
-        return self.draw() * min(self.cap_s, self.base_s * 2 ** min(attempt, 16))
+        ceiling_s: float = min(self.cap_s, self.base_s * 2 ** min(attempt, 16))
+        return self.draw() * ceiling_s
 
 
 async def persist(

@@ -109,9 +109,7 @@ class LedgerTarget:
         return ()
 
 
-def target_of(
-    guard: Guard, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock
-) -> Target:
+def target_of(guard: Guard, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock) -> Target:
     """Return the target that keeps a guard."""
     match guard:
         case Guard.ORDER:

@@ -1,0 +1,75 @@
+"""How far a shard is durable: records are handed in by page and settle in any order."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from dynamirror.core.limits import STREAM_RETENTION_S
+
+SAFE_AGE_MS = (STREAM_RETENTION_S - 60 * 60) * 1_000
+"""What is younger is still in the stream for certain: its retention, less an hour for clocks."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far one shard was applied."""
+
+    sequence_number: int | None = None
+    """The last record applied; None: nothing yet."""
+    done: bool = False
+    """Whether the shard was read to its end."""
+    read_until_ms: int = 0
+    """Every change made by this time is applied, as far as it went through this shard."""
+
+    def gap_possible(self, now_ms: int) -> bool:
+        """Tell whether changes that we never read may have been trimmed by now."""
+        return now_ms - self.read_until_ms > SAFE_AGE_MS
+
+
+class _Page(msgspec.Struct):
+    sequence_number: int
+    created_at_ms: int
+    settled: bool = False
+
+
+class Progress:
+    """The pages of one shard that are on their way, in the shard's order."""
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+        self._pages: deque[_Page] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything handed in is durable."""
+        return not self._pages
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest page that isn't durable yet was written; None if there is none."""
+        return self._pages[0].created_at_ms if self._pages else None
+
+    def hand_in(self, sequence_number: int, created_at_ms: int) -> _Page:
+        """Note a page by its last record; give the token back to ``settle``."""
+        page = _Page(sequence_number, created_at_ms)
+        self._pages.append(page)
+        return page
+
+    def settle(self, page: _Page) -> None:
+        """Note that a page is durable, and move the position over all that are, without a gap."""
+        page.settled = True
+        while self._pages and self._pages[0].settled:
+            first = self._pages.popleft()
+            until_ms = max(self.position.read_until_ms, first.created_at_ms)
+            self.position = Position(first.sequence_number, read_until_ms=until_ms)
+
+    def quiet_since(self, at_ms: int) -> None:
+        """Note that there was nothing left to read at a time."""
+        if at_ms > self.position.read_until_ms:
+            self.position = Position(self.position.sequence_number, read_until_ms=at_ms)
+
+    def finish(self) -> None:
+        """Note that the shard's end was reached and everything is durable."""
+        before = self.position
+        self.position = Position(before.sequence_number, True, before.read_until_ms)

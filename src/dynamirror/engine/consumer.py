@@ -1,0 +1,182 @@
+"""One mirror's engine in one process: read the source's stream, apply it to every target.
+
+It holds the mirror's lease while it runs, pauses when asked to, and never passes over lost history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.values import encode
+from dynamirror.engine.apply import Applier
+from dynamirror.engine.checkpoints import PAUSE_ROW, Checkpoints, Known, epoch_of
+from dynamirror.engine.follow import Follower, to_each
+from dynamirror.engine.lease import Lease
+from dynamirror.engine.links import Links
+from dynamirror.engine.retry import Backoff
+from dynamirror.engine.shard import Reading
+from dynamirror.engine.source import stream_of
+from dynamirror.errors import ConditionFailedError, HistoryLostError
+from dynamirror.ports import Clock, DynamoDB
+
+FINISH_S = 20.0
+"""How long a stopping consumer waits for what it has read to be applied."""
+
+CONTROL_S = 1.0
+"""How often we look whether somebody wants us to pause."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running consumer tells of itself."""
+
+    state: str
+    """``following`` or ``paused``."""
+    at_ms: int
+    records: int
+    """Stream records read since it started."""
+    lag_ms: int
+    """Age of the oldest change that is read and not applied everywhere; 0: none."""
+    applied: int
+    """Changes applied since it started, all targets together, squashed ones not counted."""
+    stale: int
+    """Changes that a guard refused: late or delivered twice."""
+    in_flight: int
+    retries: int
+    throttles: int
+    parked_keys: int
+
+
+class Consumer:
+    """Runs one mirror until stopped, or once until drained."""
+
+    def __init__(
+        self,
+        links: Links,
+        source: DynamoDB,
+        checkpoints: Checkpoints,
+        lease: Lease,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        reading: Reading | None = None,
+    ) -> None:
+        self.links = links
+        self.paused = False
+        self._source = source
+        self._checkpoints = checkpoints
+        self._lease = lease
+        self._clock = clock
+        self._backoff = backoff
+        self._reading = reading or Reading()
+        self._appliers: list[Applier] = []
+        self._follower: Follower | None = None
+
+    async def run(self, *, once: bool = False) -> None:
+        """Mirror until cancelled, or, with ``once``, until nothing is left to do.
+
+        Cancelled, it stops reading, waits a while for what it has read to be applied, and saves
+        its positions. Raises HeldError if another process has the lease, HistoryLostError if
+        changes are gone, PoisonError or a ServiceError if a target can't be written.
+        """
+        await self._lease.acquire()
+        try:
+            known, stream = await self._begin()
+            await self._follow(known, stream, once=once)
+        finally:
+            await asyncio.shield(self._lease.release())
+
+    async def _begin(self) -> tuple[Known, str]:
+        known = await self._checkpoints.load()
+        stream = await stream_of(self._source, self.links.mirror.source.table, self._backoff)
+        if not known.streams:
+            try:
+                known = await self._checkpoints.enroll(known, stream, self._clock())
+            except ConditionFailedError:
+                known = await self._checkpoints.load()
+        try:
+            epoch_of(known, stream)
+        except HistoryLostError as error:
+            await self._checkpoints.lose(known, str(error))
+            raise
+        return known, stream
+
+    async def _follow(self, known: Known, stream: str, *, once: bool) -> None:
+        follower = self._follower = Follower(
+            self._source,
+            stream,
+            known,
+            self._checkpoints,
+            self._hand_over,
+            clock=self._clock,
+            reading=self._reading,
+            backoff=self._backoff,
+        )
+        self._appliers = await self.links.open(epoch_of(known, stream), follower.fail)
+        self._to_appliers = to_each([applier.submit for applier in self._appliers])
+        keeping = [
+            asyncio.create_task(self._lease.keep(self._report)),
+            asyncio.create_task(self._obey(follower)),
+        ]
+        for task in keeping:
+            task.add_done_callback(lambda task: _pass_on(task, follower))
+        try:
+            await follower.run(once=once)
+        except HistoryLostError as error:
+            await self._checkpoints.lose(known, str(error))
+            raise
+        finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.shield(self._end(follower))
+
+    def _hand_over(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
+        self._to_appliers(self.links.wanted(records), on_done)
+
+    async def _end(self, follower: Follower) -> None:
+        await follower.finish(FINISH_S)
+        await asyncio.gather(*(applier.stop() for applier in self._appliers))
+
+    async def _obey(self, follower: Follower) -> None:
+        """Pause while there is a row that asks for it; say so once nothing is on its way."""
+        while True:
+            pause = (await self._checkpoints.load()).pause
+            if pause is None:
+                self.paused = False
+                follower.resume()
+            elif not self.paused:
+                follower.pause()
+                await follower.settled()
+                self.paused = True
+                await self._checkpoints.put(PAUSE_ROW, **{**pause, "paused_by": self._lease.owner})
+            await asyncio.sleep(CONTROL_S)
+
+    def _report(self) -> str:
+        readers = self._follower.readers.values() if self._follower else ()
+        now_ms = self._clock()
+        oldest_ms = min(
+            (at for reader in readers if (at := reader.progress.oldest_ms) is not None),
+            default=now_ms,
+        )
+        parking = self.links.parking
+        report = Report(
+            state="paused" if self.paused else "following",
+            at_ms=now_ms,
+            records=sum(reader.records for reader in readers),
+            lag_ms=max(0, now_ms - oldest_ms),
+            applied=sum(applier.applied for applier in self._appliers),
+            stale=sum(applier.target.stale for applier in self._appliers),
+            in_flight=sum(applier.in_flight for applier in self._appliers),
+            retries=sum(applier.retries for applier in self._appliers),
+            throttles=sum(applier.throttles for applier in self._appliers),
+            parked_keys=parking.held if parking else 0,
+        )
+        return encode(report).decode()
+
+
+def _pass_on(task: asyncio.Task[None], follower: Follower) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        follower.fail(error)

@@ -1,0 +1,75 @@
+"""Apply one delivered batch before a deadline, and say where it stopped: Lambda's way of working."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from dynamirror.core.record import StreamRecord
+from dynamirror.engine.apply import Applier
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """How a batch went."""
+
+    lowest_unapplied: int | None
+    """The sequence number to deliver again from; None: everything is applied."""
+    errors: tuple[BaseException, ...]
+    """Why appliers stopped, if one did."""
+
+
+class Outcome:
+    """Collects what becomes of a batch at every target; pass ``failed`` to the appliers."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+        self._over = asyncio.Event()
+        self._open = 0
+
+    def failed(self, error: BaseException) -> None:
+        """Note that an applier stopped."""
+        self.errors.append(error)
+        self._over.set()
+
+    def expect(self) -> None:
+        """Count a target that must apply the batch."""
+        self._open += 1
+
+    def done(self) -> None:
+        """Count a target that has."""
+        self._open -= 1
+        if self._open == 0:
+            self._over.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until all is applied, something failed, or time is up."""
+        try:
+            await asyncio.wait_for(self._over.wait(), max(0.0, timeout_s))
+        except TimeoutError:
+            return
+
+
+async def deliver(
+    appliers: Sequence[Applier],
+    records: Sequence[StreamRecord],
+    outcome: Outcome,
+    timeout_s: float,
+) -> Delivery:
+    """Apply records at every target, for at most ``timeout_s`` seconds.
+
+    After that nothing is sent and what is unanswered is given up. A failure ends the delivery at
+    once: all from the lowest unapplied record on is delivered again, so more writes would only
+    be repeated.
+    """
+    for applier in appliers:
+        outcome.expect()
+        applier.submit(records, outcome.done)
+    try:
+        await outcome.wait(timeout_s)
+    finally:
+        await asyncio.gather(*(applier.stop() for applier in appliers))
+    unapplied = {key for applier in appliers for key in applier.unapplied}
+    numbers = (record.sequence_number for record in records if record.key in unapplied)
+    return Delivery(min(numbers, default=None), tuple(outcome.errors))

@@ -1,0 +1,100 @@
+"""At most one process reads a link's stream: it holds a lease, a row beside the checkpoints.
+
+The row also carries the holder's report, so that ``status`` can tell what a running engine does,
+and the wish of others that it pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from dynamirror.engine.checkpoints import LEASE_ROW, Checkpoints
+from dynamirror.errors import ConditionFailedError, HeldError
+from dynamirror.ports import Clock
+
+LEASE_S = 30.0
+"""A holder that hasn't renewed for so long has died; another may read."""
+
+RENEW_S = 5.0
+"""Time between renewals: several may fail before the lease is lost."""
+
+
+class Lease:
+    """One process's hold of a link.
+
+    ``owner`` names the process; ``is_dead`` tells of another owner whether it has surely ended
+    (a process of this machine that is gone), so that a restart after a crash need not wait.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        owner: str,
+        *,
+        clock: Clock,
+        is_dead: Callable[[str], bool],
+    ) -> None:
+        self.owner = owner
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._is_dead = is_dead
+
+    async def acquire(self) -> None:
+        """Take the lease.
+
+        Raises HeldError, naming the holder, while another has it.
+        """
+        held = (await self._checkpoints.load()).lease
+        if held is not None and held["until_ms"] > self._clock() and held["owner"] != self.owner:
+            if not self._is_dead(held["owner"]):
+                raise self._held_by(held["owner"])
+            dead = held["owner"]
+        else:
+            dead = self.owner
+        await self._write("", dead)
+
+    async def renew(self, report: str) -> None:
+        """Keep the lease for another while, and publish a report (JSON).
+
+        Raises HeldError if another has taken it: stop at once.
+        """
+        await self._write(report, self.owner)
+
+    async def keep(self, report: Callable[[], str]) -> None:
+        """Renew for ever. Raises HeldError once another holds the lease."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            await self.renew(report())
+
+    async def release(self) -> None:
+        """Give the lease back, if it is still ours."""
+        held = (await self._checkpoints.load()).lease
+        if held is not None and held["owner"] == self.owner:
+            await self._checkpoints.delete(LEASE_ROW)
+
+    async def _write(self, report: str, or_after: str) -> None:
+        now_ms = self._clock()
+        condition = {
+            "ConditionExpression": "attribute_not_exists(#o) OR #o IN (:me, :dead) OR #u < :now",
+            "ExpressionAttributeNames": {"#o": "owner", "#u": "until_ms"},
+            "ExpressionAttributeValues": {
+                ":me": {"S": self.owner},
+                ":dead": {"S": or_after},
+                ":now": {"N": str(now_ms)},
+            },
+        }
+        try:
+            await self._checkpoints.put(
+                LEASE_ROW,
+                condition=condition,
+                owner=self.owner,
+                until_ms=now_ms + int(LEASE_S * 1_000),
+                report=report,
+            )
+        except ConditionFailedError:
+            held = (await self._checkpoints.load()).lease
+            raise self._held_by(held["owner"] if held else "another process") from None
+
+    def _held_by(self, owner: str) -> HeldError:
+        return HeldError(f"the stream of {self._checkpoints.link} is read by {owner}")

@@ -1,0 +1,115 @@
+"""The writing side of a mirror: one applier per target, as the configuration wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dynamirror.config.model import Deletes, Guard, Mirror, OnPoison, Place
+from dynamirror.core.marks import SEQUENCE_ATTRIBUTE, STAMP_ATTRIBUTE
+from dynamirror.core.one_way import Rules
+from dynamirror.core.record import StreamRecord
+from dynamirror.engine.apply import Applier
+from dynamirror.engine.limiter import Limiter, Pace
+from dynamirror.engine.parking import Parking
+from dynamirror.engine.retry import Backoff
+from dynamirror.engine.targets import target_of
+from dynamirror.ports import Clock, DynamoDB
+
+BATCHES_IN_FLIGHT_MAX = 128
+"""Requests of 25 items: 37,000 items a second at a round trip of 80 ms."""
+
+WRITES_IN_FLIGHT_MAX = 1_024
+"""Requests of one item: 12,000 a second at 80 ms."""
+
+
+class Links:
+    """Makes the appliers of a mirror; what they learn of a target's speed outlives them."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        source: DynamoDB,
+        targets: Mapping[str, DynamoDB],
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        foreign_marks: Sequence[str] = (),
+    ) -> None:
+        """``targets`` by the places' names; ``foreign_marks``: attributes in which other mirrors
+        leave their marks on this one's source.
+        """
+        self.mirror = mirror
+        self.parking: Parking | None = None
+        self._source = source
+        self._targets = targets
+        self._clock = clock
+        self._backoff = backoff
+        self._ours = tuple(dict.fromkeys((STAMP_ATTRIBUTE, SEQUENCE_ATTRIBUTE, *foreign_marks)))
+        most = BATCHES_IN_FLIGHT_MAX if mirror.guard is Guard.ORDER else WRITES_IN_FLIGHT_MAX
+        self._limiters = {place.name: Limiter(most) for place in mirror.targets}
+        self._paces = {
+            place.name: Pace(mirror.max_writes_per_second)
+            for place in mirror.targets
+            if mirror.max_writes_per_second is not None
+        }
+
+    async def open(self, epoch: int, on_failure: Callable[[BaseException], None]) -> list[Applier]:
+        """Return an applier per target, ready for records of the given epoch."""
+        if self.mirror.on_poison is OnPoison.PARK:
+            self.parking = self.parking_of(epoch)
+            await self.parking.load()
+        return [self._applier(place, epoch, on_failure) for place in self.mirror.targets]
+
+    def rules(self, place: Place, epoch: int) -> Rules:
+        """Return how requests to a target are spelled."""
+        return Rules(
+            self.mirror.name,
+            place.table,
+            self.mirror.ledger_of(place),
+            self.mirror.sequence_attribute,
+            self._ours,
+            epoch,
+        )
+
+    def parking_of(self, epoch: int) -> Parking:
+        """Return the mirror's parked changes."""
+        return Parking(
+            self._source,
+            self.mirror.parked,
+            self.mirror.name,
+            epoch,
+            clock=self._clock,
+            backoff=self._backoff,
+        )
+
+    def wanted(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        """Return the records that the mirror is to apply."""
+        deletes, ttl_deletes = self.mirror.deletes, self.mirror.ttl_deletes
+        if deletes is Deletes.MIRROR and ttl_deletes is Deletes.MIRROR:
+            return records
+        return [
+            record
+            for record in records
+            if record.new_image is not None
+            or not record.known
+            or (ttl_deletes if record.by_ttl else deletes) is Deletes.MIRROR
+        ]
+
+    def _applier(
+        self, place: Place, epoch: int, on_failure: Callable[[BaseException], None]
+    ) -> Applier:
+        target = target_of(
+            self.mirror.guard,
+            place.name,
+            self._targets[place.name],
+            self.rules(place, epoch),
+            self._clock,
+        )
+        return Applier(
+            target,
+            self._limiters[place.name],
+            on_failure=on_failure,
+            backoff=self._backoff,
+            pace=self._paces.get(place.name),
+            parking=self.parking,
+        )

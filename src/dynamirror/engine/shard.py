@@ -1,0 +1,184 @@
+"""Read one shard from its position to its end, a few pages ahead of what is applied."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dynamirror.core.limits import GET_RECORDS_MAX
+from dynamirror.core.progress import Position, Progress
+from dynamirror.core.record import Page, StreamRecord, page_of
+from dynamirror.core.values import Wire, decode, encode
+from dynamirror.engine.retry import Backoff, persist
+from dynamirror.errors import ExpiredIteratorError, HistoryLostError, NotFoundError, TrimmedError
+from dynamirror.ports import Clock, DynamoDB
+
+HandOver = Callable[[Sequence[StreamRecord], Callable[[], None]], None]
+"""Takes records, and calls back when every target has applied them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How eagerly streams are read. Lambda's own poller asks each shard four times a second."""
+
+    poll_s: float = 0.25
+    idle_poll_s: float = 1.0
+    """Asked of a shard that has been empty for a while."""
+    idle_after: int = 40
+    """Empty answers that make a shard idle."""
+    drained_after: int = 4
+    """Empty answers after which an open shard counts as drained (an answer may be empty although
+    records follow: API reference, GetRecords)."""
+    quiet_s: float = 60.0
+    """After so long with nothing but empty answers we believe that there was nothing to read."""
+    pages_max: int = 16
+    """Pages of all shards together that are read and not yet applied; a page is at most 1 MB."""
+    discover_s: float = 10.0
+    """Time between two looks for new shards, but for those that follow a shard's end at once."""
+
+
+class ShardReader:
+    """Reads one shard; ``progress`` tells how far it is applied."""
+
+    def __init__(
+        self,
+        api: DynamoDB,
+        stream: str,
+        shard_id: str,
+        position: Position,
+        hand_over: HandOver,
+        *,
+        clock: Clock,
+        gate: asyncio.Event,
+        pages: asyncio.Semaphore,
+        reading: Reading,
+        backoff: Backoff,
+    ) -> None:
+        self.shard_id = shard_id
+        self.progress = Progress(position)
+        self.drained = False
+        self.records = 0
+        self._api = api
+        self._stream = stream
+        self._hand_over = hand_over
+        self._clock = clock
+        self._gate = gate
+        self._pages = pages
+        self._reading = reading
+        self._backoff = backoff
+        self._read_to = position.sequence_number
+        self._empty = 0
+        self._empty_since_ms = 0
+        self._settled = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read until the shard's end and until all of it is applied; cancel to stop earlier.
+
+        Raises HistoryLostError where changes were trimmed before they were read.
+        """
+        iterator: str | None = await self._iterator()
+        while iterator is not None:
+            await self._gate.wait()
+            try:
+                page = await self._get(iterator)
+            except ExpiredIteratorError:
+                iterator = await self._iterator()
+                continue
+            except TrimmedError as error:
+                iterator = await self._from_horizon(error)
+                continue
+            if page.records:
+                await self._pages.acquire()
+                self._take(page.records)
+            else:
+                self._note_empty()
+            iterator = page.next_iterator
+            if iterator is not None and len(page.records) < GET_RECORDS_MAX:
+                await asyncio.sleep(self._pause_s())
+        await self.settled()
+        self.progress.finish()
+        self.drained = True
+
+    async def settled(self) -> None:
+        """Wait until everything that was read is applied."""
+        while not self.progress.idle:
+            self._settled.clear()
+            await self._settled.wait()
+
+    def _take(self, records: Sequence[StreamRecord]) -> None:
+        last = records[-1]
+        self._empty = 0
+        self.drained = False
+        self.records += len(records)
+        self._read_to = last.sequence_number
+        page = self.progress.hand_in(last.sequence_number, int(last.created_at * 1_000))
+
+        def done() -> None:
+            self._pages.release()
+            self.progress.settle(page)
+            self._settled.set()
+
+        self._hand_over(records, done)
+
+    def _note_empty(self) -> None:
+        now_ms = self._clock()
+        if self._empty == 0:
+            self._empty_since_ms = now_ms
+        self._empty += 1
+        if self.progress.idle:
+            self.drained = self._empty >= self._reading.drained_after
+            quiet_ms = now_ms - int(self._reading.quiet_s * 1_000)
+            if quiet_ms >= self._empty_since_ms:
+                self.progress.quiet_since(quiet_ms)
+
+    def _pause_s(self) -> float:
+        idle = self._empty > self._reading.idle_after
+        return self._reading.idle_poll_s if idle else self._reading.poll_s
+
+    async def _get(self, iterator: str) -> Page:
+        request = encode({"ShardIterator": iterator, "Limit": GET_RECORDS_MAX})
+        answer = await persist(lambda: self._api.call("GetRecords", request), self._backoff)
+        return page_of(answer)
+
+    async def _iterator(self) -> str | None:
+        """Return an iterator at the first record not read yet; None if the shard is gone."""
+        if self._read_to is None:
+            if self.progress.position.gap_possible(self._clock()):
+                raise self._lost("it was not read in time")
+            return await self._ask("TRIM_HORIZON")
+        try:
+            return await self._ask("AFTER_SEQUENCE_NUMBER")
+        except TrimmedError as error:
+            return await self._from_horizon(error)
+
+    async def _from_horizon(self, error: Exception) -> str | None:
+        # A position ages while nobody writes. If all changes up to a time that is still within
+        # the retention were read, everything after it is still there, and nothing was lost.
+        if self.progress.position.gap_possible(self._clock()):
+            raise self._lost(str(error))
+        self._read_to = None
+        return await self._ask("TRIM_HORIZON")
+
+    async def _ask(self, kind: str) -> str | None:
+        request: Wire = {
+            "StreamArn": self._stream,
+            "ShardId": self.shard_id,
+            "ShardIteratorType": kind,
+        }
+        if self._read_to is not None:
+            request["SequenceNumber"] = str(self._read_to)
+        body = encode(request)
+        try:
+            answer = await persist(lambda: self._api.call("GetShardIterator", body), self._backoff)
+        except NotFoundError as error:
+            if self.progress.position.gap_possible(self._clock()):
+                raise self._lost(str(error)) from error
+            return None
+        iterator: str = decode(answer)["ShardIterator"]
+        return iterator
+
+    def _lost(self, why: str) -> HistoryLostError:
+        return HistoryLostError(
+            f"changes of shard {self.shard_id} were trimmed before they were applied: {why}"
+        )
