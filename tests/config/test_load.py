@@ -1,0 +1,146 @@
+"""Where a configuration comes from, and what is made of one without faults."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dynamirror.config.load import ONE_WAY, PLACE, TEXT, load
+from dynamirror.config.model import Config, Guard, OneWay, Place
+from dynamirror.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STORIES = """\
+[mirrors.stories]
+mode = "one-way"
+source = { region = "us-east-1", table = "Stories" }
+targets = [{ region = "eu-west-1" }]
+"""
+
+PLAIN = OneWay(
+    name="stories",
+    source=Place(region="us-east-1", table="Stories", name="us-east-1"),
+    targets=(Place(region="eu-west-1", table="Stories", name="eu-west-1"),),
+)
+
+
+def test_what_is_not_given_is_the_models_default() -> None:
+    """A place is named by its region, a target's table is the source's, the rest is the model's."""
+    assert load(STORIES) == Config(mirrors=(PLAIN,), path=TEXT)
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_a_path_and_its_text_mean_the_same(tmp_path: Path, start: bytes) -> None:
+    """A file is read as UTF-8 whoever saved it, and the configuration says where it came from."""
+    file = tmp_path / "m.toml"
+    file.write_bytes(start + STORIES.replace("\n", "\r\n").encode())
+
+    assert load(str(file)) == Config(mirrors=(PLAIN,), path=str(file))
+
+
+def test_text_may_be_one_line() -> None:
+    """What starts with a bracket is text, and no file is looked for."""
+    with pytest.raises(ConfigError, match=r"mirrors\.a\.source is missing"):
+        load("[mirrors.a]")
+
+
+def test_a_target_takes_the_name_from_the_sources_arn() -> None:
+    """The source's ARN is of the source's region, so another region's target gets the name only."""
+    arn = "arn:aws:dynamodb:us-east-1:123456789012:table/Stories"
+    (mirror,) = load(STORIES.replace('"Stories"', f'"{arn}"')).mirrors
+
+    assert (mirror.source.table, mirror.targets[0].table) == (arn, "Stories")
+
+
+def test_a_slash_after_the_host_means_nothing() -> None:
+    """An endpoint is scheme, host and port."""
+    text = STORIES.replace("us-east-1", 'local", endpoint_url = "http://[::1]:8000/')
+    (mirror,) = load(text).mirrors
+
+    assert mirror.source.endpoint_url == "http://[::1]:8000"
+
+
+def test_mirrors_of_one_source_share_its_tables_of_ours() -> None:
+    """A role's table may serve many mirrors; only two roles in one table are a fault."""
+    second = STORIES.replace("stories", "again").replace("eu-west-1", "eu-west-2")
+    one, other = load(STORIES + second).mirrors
+
+    assert (one.parked, one.checkpoints) == (other.parked, other.checkpoints)
+
+
+def test_chains_are_allowed() -> None:
+    """A target may be another mirror's source, and two ways may lead to two tables."""
+    onward = STORIES.replace("stories", "onward").replace("eu-west-1", "eu-west-2")
+    onward = onward.replace("us-east-1", "eu-west-1")
+
+    assert len(load(STORIES + onward).mirrors) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "no such file; give the path of a TOML file"),
+        (b"\xff\xfe[\0", "byte 0 is not UTF-8; save it as UTF-8"),
+        (b"a = [", r"not TOML: Invalid value \(at end of document\); mend it"),
+        (b"\n\na b", r"not TOML: Expected '=' after .* \(at line 3, column 3\)"),
+        (b"a = " + b"9" * 5_000, "not TOML: Exceeds the limit"),
+    ],
+    ids=["missing", "encoding", "cut", "syntax", "number"],
+)
+def test_an_unusable_file_is_named(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    """Whatever a file's fault, the error names the file, the place in it and the remedy."""
+    file = tmp_path / "m.toml"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load(str(file))
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("", r"\(no path\): no such file"),
+        (".", r"'\.' can't be read \(Is a directory\); give a file you may read"),
+        ("a\0b", r"can't be read \(embedded null byte\)"),
+    ],
+    ids=["empty", "directory", "null"],
+)
+def test_what_is_no_file_is_an_error_of_ours(path: str, complaint: str) -> None:
+    """Nothing given as a path escapes as another exception."""
+    with pytest.raises(ConfigError, match=complaint):
+        load(path)
+
+
+def test_every_field_of_the_model_can_be_written() -> None:
+    """The tables of keys and the model's fields are the same, so neither can grow alone."""
+    assert set(PLACE) == {each.name for each in fields(Place)}
+    assert set(ONE_WAY) == {each.name for each in fields(OneWay)} - {"name"} | {"mode"}
+
+
+def test_our_default_names_are_known_as_ours() -> None:
+    """Mirroring a table that dynamirror keeps is refused under each of its default names."""
+    mirror = OneWay(name="m", source=PLAIN.source, targets=PLAIN.targets, guard=Guard.LEDGER)
+    for table in (mirror.ledger_of(mirror.targets[0]), mirror.parked, mirror.checkpoints):
+        with pytest.raises(ConfigError, match="keeps its own state there"):
+            load(STORIES.replace('"Stories"', f'"{table}"'))
+
+
+def test_a_good_file_costs_no_import_that_only_faults_need() -> None:
+    """A cold start pays for nothing that it does not use."""
+    script = (
+        "import sys; from dynamirror.config.load import load; load(sys.argv[1]);"
+        "print(sorted({'difflib', 'json', 'pathlib', 'urllib'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-S", "-c", script, STORIES]
+    search = {"PYTHONPATH": ":".join(each for each in sys.path if each)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=search)
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
