@@ -89,7 +89,7 @@ class Applier:
         self._writes: dict[Key, _Write] = {}
         self._ready: deque[_Write] = deque()
         self._workers: set[asyncio.Task[None]] = set()
-        self._failed = False
+        self.failed = False
 
     @property
     def in_flight(self) -> int:
@@ -118,7 +118,7 @@ class Applier:
 
     async def stop(self) -> None:
         """Send nothing more and give up what is unanswered."""
-        self._failed = True
+        self.failed = True
         workers = list(self._workers)
         for worker in workers:
             worker.cancel()
@@ -141,7 +141,7 @@ class Applier:
 
     def _hire(self) -> None:
         """Put workers on the queue: as many as it feeds, at most as many as may be in flight."""
-        if self._failed:
+        if self.failed:
             return
         wanted = -(-len(self._ready) // self.target.records_max)
         for _ in range(min(wanted, self.limiter.limit - len(self._workers))):
@@ -153,12 +153,12 @@ class Applier:
         self._workers.discard(worker)
         if worker.cancelled() or (error := worker.exception()) is None:
             return
-        if not self._failed:
-            self._failed = True
+        if not self.failed:
+            self.failed = True
             self._on_failure(error)
 
     async def _work(self) -> None:
-        while self._ready and not self._failed and len(self._workers) <= self.limiter.limit:
+        while self._ready and not self.failed and len(self._workers) <= self.limiter.limit:
             writes = self._take()
             if self._parking is not None and self._parking.holds(writes[0].record.key):
                 await self._wait_behind(writes[0], self._parking)

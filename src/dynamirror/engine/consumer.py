@@ -137,7 +137,8 @@ class Consumer:
         self._to_appliers(self.links.wanted(records), on_done)
 
     async def _end(self, follower: Follower) -> None:
-        await follower.finish(FINISH_S)
+        failed = any(applier.failed for applier in self._appliers)
+        await follower.finish(0 if failed else FINISH_S)
         await asyncio.gather(*(applier.stop() for applier in self._appliers))
 
     async def _obey(self, follower: Follower) -> None:

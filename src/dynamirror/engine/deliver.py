@@ -1,8 +1,9 @@
-"""Apply one delivered batch before a deadline, and say where it stopped: Lambda's way of working."""
+"""Apply one delivered batch before a deadline, and say where it stopped, as Lambda wants it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -45,10 +46,8 @@ class Outcome:
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until all is applied, something failed, or time is up."""
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._over.wait(), max(0.0, timeout_s))
-        except TimeoutError:
-            return
 
 
 async def deliver(

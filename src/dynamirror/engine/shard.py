@@ -90,6 +90,7 @@ class ShardReader:
                 continue
             if page.records:
                 await self._pages.acquire()
+                await self._gate.wait()  # a pause that came while we asked holds for the answer
                 self._take(page.records)
             else:
                 self._note_empty()

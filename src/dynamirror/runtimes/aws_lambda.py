@@ -1,0 +1,160 @@
+"""The engine as an AWS Lambda function behind an event source mapping.
+
+The mapping is the distributed part: one invocation at a time per shard, or, with a parallelization
+factor, per group of keys of a shard; what fails is delivered again from where we say. It must have
+``ReportBatchItemFailures`` on. The configuration comes from the environment variable
+``DYNAMIRROR_CONFIG``: a path, or the TOML text itself.
+
+What outlives an invocation: connections, credentials, what was learned of each target's speed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dynamirror.config.load import load
+from dynamirror.config.model import Guard, Mirror, OnPoison, Place
+from dynamirror.core.record import StreamRecord, records_of
+from dynamirror.engine.checkpoints import epoch_of
+from dynamirror.engine.deliver import Delivery, Outcome, deliver
+from dynamirror.engine.links import Links
+from dynamirror.errors import ConditionFailedError, ConfigError, DynamirrorError
+from dynamirror.wiring import Wiring
+
+CONFIG_VARIABLE = "DYNAMIRROR_CONFIG"
+
+NO_DEADLINE_MS = 900_000
+"""Lambda's longest time-out, where there is no context to tell a deadline."""
+
+log = logging.getLogger("dynamirror")
+
+
+class Function:
+    """One execution environment: what is kept warm between its invocations."""
+
+    def __init__(self, config_text: str) -> None:
+        self.wiring = Wiring(load(config_text))
+        self._loop = asyncio.new_event_loop()
+        self._links: dict[str, Links] = {}
+        self._epochs: dict[tuple[str, str], int] = {}
+        gc.freeze()  # what is loaded by now stays; the collector need not walk it each time
+
+    def invoke(self, event: Any, remaining_ms: Callable[[], int]) -> dict[str, Any]:
+        """Apply an event and return the partial batch response.
+
+        Raises ValueError on a malformed event or one from a table of no mirror, and
+        HistoryLostError for a stream that isn't the one the table had.
+        """
+        records = records_of(event)
+        lowest: int | None = None
+        if records:
+            lowest = self._loop.run_until_complete(
+                self._apply(_stream_arn(event), records, remaining_ms)
+            )
+        failures = [] if lowest is None else [{"itemIdentifier": str(lowest)}]
+        return {"batchItemFailures": failures}
+
+    def close(self) -> None:
+        """Drop connections and loop."""
+        self._loop.run_until_complete(self.wiring.close())
+        self._loop.close()
+
+    async def _apply(
+        self, stream: str, records: Sequence[StreamRecord], remaining_ms: Callable[[], int]
+    ) -> int | None:
+        mirrors = mirrors_of(self.wiring.config.mirrors, stream)
+        if not mirrors:
+            raise ValueError(
+                f"no mirror of {self.wiring.config.path} has the source of {stream}: "
+                "compare region, account and table in the configuration"
+            )
+        deliveries = await asyncio.gather(
+            *(self._deliver(mirror, stream, records, remaining_ms) for mirror in mirrors)
+        )
+        lowest = [one.lowest_unapplied for one in deliveries if one.lowest_unapplied is not None]
+        return min(lowest, default=None)
+
+    async def _deliver(
+        self,
+        mirror: Mirror,
+        stream: str,
+        records: Sequence[StreamRecord],
+        remaining_ms: Callable[[], int],
+    ) -> Delivery:
+        if mirror.name not in self._links:
+            self._links[mirror.name] = self.wiring.links(mirror)
+        links = self._links[mirror.name]
+        epoch = await self._epoch(mirror, stream)
+        outcome = Outcome()
+        appliers = await links.open(epoch, outcome.failed)
+        timeout_s = (remaining_ms() - mirror.deadline_reserve_ms) / 1_000
+        delivery = await deliver(appliers, links.wanted(records), outcome, timeout_s)
+        for error in delivery.errors:
+            if not isinstance(error, DynamirrorError):
+                raise error
+            log.error("mirror %s stopped: %s. %s", mirror.name, error, error.hint)
+        if delivery.lowest_unapplied is not None and not delivery.errors:
+            log.warning("mirror %s: time was up before all was applied", mirror.name)
+        return delivery
+
+    async def _epoch(self, mirror: Mirror, stream: str) -> int:
+        """Return the stream's epoch. Guard ``order`` writes none, so it needn't be asked for."""
+        if mirror.guard is Guard.ORDER and mirror.on_poison is OnPoison.STOP:
+            return 1
+        if (mirror.name, stream) not in self._epochs:
+            checkpoints = self.wiring.checkpoints(mirror)
+            known = await checkpoints.load()
+            if not known.streams:
+                try:
+                    known = await checkpoints.enroll(known, stream, self.wiring.clock())
+                except ConditionFailedError:
+                    known = await checkpoints.load()
+            self._epochs[mirror.name, stream] = epoch_of(known, stream)
+        return self._epochs[mirror.name, stream]
+
+
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Mirror the changes of one event; AWS Lambda calls this.
+
+    Returns ``{"batchItemFailures": [...]}`` with the lowest unapplied sequence number, if any.
+    Raises ValueError on a malformed event, and if the event's table is no source of ours.
+    """
+    global _function  # noqa: PLW0603 - the one thing that outlives an invocation
+    text = os.environ.get(CONFIG_VARIABLE)
+    if not text:
+        raise ConfigError(f"set {CONFIG_VARIABLE} to the configuration, a path or TOML text")
+    if _function is None or _function[0] != text:
+        if _function is not None:
+            _function[1].close()
+        _function = (text, Function(text))
+    remaining = getattr(context, "get_remaining_time_in_millis", lambda: NO_DEADLINE_MS)
+    return _function[1].invoke(event, remaining)
+
+
+_function: tuple[str, Function] | None = None
+
+
+def mirrors_of(mirrors: Sequence[Mirror], stream: str) -> list[Mirror]:
+    """Return the mirrors whose source has the stream of this ARN."""
+    parts = stream.split(":", 5)
+    if len(parts) != 6 or not parts[5].startswith("table/"):  # noqa: PLR2004 - an ARN's fields
+        raise ValueError(f"eventSourceARN is no stream's ARN: {stream!r}")
+    region, account, table = parts[3], parts[4], parts[5].split("/")[1]
+    return [mirror for mirror in mirrors if _is(mirror.source, region, account, table)]
+
+
+def _is(place: Place, region: str, account: str, table: str) -> bool:
+    name = place.table.rpartition("/")[2]
+    return (place.region, name) == (region, table) and place.account in (None, account)
+
+
+def _stream_arn(event: Any) -> str:
+    arns = {wire.get("eventSourceARN") for wire in event["Records"]}
+    if len(arns) != 1 or not isinstance(arn := arns.pop(), str):
+        raise ValueError("all records of an event come from one stream; eventSourceARN names it")
+    return arn

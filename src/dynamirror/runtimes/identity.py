@@ -1,0 +1,55 @@
+"""Who this process is, in words that tell other processes whether it still lives."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+
+def me() -> str:
+    """Return this process's name, e.g. ``build-7 process 4711 (9f3c...:4026531836:88231)``."""
+    pid = os.getpid()
+    return f"{platform.node()} process {pid} ({_machine()}:{_started(pid)})"
+
+
+def is_dead(owner: str) -> bool:
+    """Tell whether a process has surely ended: it was of this machine, and is there no more."""
+    try:
+        name, mark = owner.rsplit(" (", 1)
+        pid = int(name.rsplit(" ", 1)[1])
+        machine, _, started = mark.rstrip(")").rpartition(":")
+    except ValueError:
+        return False
+    return machine == _machine() and _started(pid) != started
+
+
+def _machine() -> str:
+    """Name the running kernel and the process-id namespace: containers share a kernel, not pids."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:  # not Linux
+        return platform.node()
+    return f"{boot}:{namespace}"
+
+
+def _started(pid: int) -> str:
+    """Tell when a process began, so that another with its number isn't taken for it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        if Path("/proc").exists():
+            return "gone"
+        return _alive_without_proc(pid)
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _alive_without_proc(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "gone"
+    except PermissionError:
+        pass
+    return "alive"

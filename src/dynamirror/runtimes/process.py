@@ -1,0 +1,99 @@
+"""The engine as one process: every mirror of a configuration at once, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from dynamirror.config.model import Mirror
+from dynamirror.engine.consumer import Consumer
+from dynamirror.engine.lease import Lease
+from dynamirror.errors import DynamirrorError, Exit
+from dynamirror.runtimes.identity import is_dead, me
+from dynamirror.wiring import Wiring
+
+log = logging.getLogger("dynamirror")
+
+SEVERITY = (Exit.DONE, Exit.FINDING, Exit.UNUSABLE, Exit.HISTORY_LOST)
+"""Of several mirrors' ends, the process reports the gravest: the rightmost."""
+
+
+def consumer_of(wiring: Wiring, mirror: Mirror) -> Consumer:
+    """Return what runs one mirror in this process."""
+    checkpoints = wiring.checkpoints(mirror)
+    return Consumer(
+        wiring.links(mirror),
+        wiring.source(mirror),
+        checkpoints,
+        Lease(checkpoints, me(), clock=wiring.clock, is_dead=is_dead),
+        clock=wiring.clock,
+        backoff=wiring.backoff,
+    )
+
+
+def run(main: Coroutine[Any, Any, Exit]) -> Exit:
+    """Run a coroutine to its end, on uvloop where that is installed."""
+    gc.freeze()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+async def mirror_all(
+    wiring: Wiring,
+    *,
+    once: bool = False,
+    on_start: Callable[[list[Consumer]], None] = lambda _: None,
+) -> Exit:
+    """Run every mirror; one that stops does not stop the others.
+
+    SIGTERM and SIGINT end it in order: what was read is applied, positions are saved.
+    """
+    consumers = [consumer_of(wiring, mirror) for mirror in wiring.config.mirrors]
+    on_start(consumers)
+    tasks = [asyncio.create_task(_run(consumer, once=once)) for consumer in consumers]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, tasks)
+    try:
+        ends = await asyncio.gather(*tasks)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        await wiring.close()
+    return max(ends, key=SEVERITY.index)
+
+
+def _stop(tasks: list[asyncio.Task[Exit]]) -> None:
+    log.info("stopping: what was read is still applied")
+    for task in tasks:
+        task.cancel()
+
+
+async def _run(consumer: Consumer, *, once: bool) -> Exit:
+    name = consumer.links.mirror.name
+    log.info("mirror %s: starting", name)
+    try:
+        await consumer.run(once=once)
+    except asyncio.CancelledError:
+        log.info("mirror %s: stopped, positions are saved", name)
+    except DynamirrorError as error:
+        log.error("mirror %s stopped: %s. %s", name, error, error.hint)  # noqa: TRY400
+        return error.exit_status
+    parking = consumer.links.parking
+    if parking is not None and parking.held:
+        log.warning("mirror %s: %d keys are parked; see `dynamirror redrive`", name, parking.held)
+        return Exit.FINDING
+    return Exit.DONE
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
