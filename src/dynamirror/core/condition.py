@@ -10,9 +10,9 @@ around parentheses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .expressions import CACHED_TEXTS, ExpressionError, Names, Path, Reader, Scope, Value, Values
 from .predicates import (
@@ -30,7 +30,11 @@ from .predicates import (
     Operand,
     Size,
 )
-from .values import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .values import Wire
 
 IN_VALUES_MAX = 100
 """Values of one IN (Developer Guide, 'Comparison operator and function reference')."""
@@ -102,17 +106,20 @@ class _Parser:
         if self.words.takes("("):
             return self._group(opening.at)
         self.words.count_operator()
-        if self.words.follows("attribute_exists", "("):
-            return Exists(self._one_path(), wanted=True)
-        if self.words.follows("attribute_not_exists", "("):
-            return Exists(self._one_path(), wanted=False)
-        if self.words.follows("attribute_type", "("):
-            return self._type_test()
-        if self.words.follows("begins_with", "("):
-            return BeginsWith(*self._two_operands())
-        if self.words.follows("contains", "("):
-            return Contains(*self._two_operands())
-        return self._comparison()
+        match self.words.called():
+            case "attribute_exists":
+                node: Node = Exists(self._one_path(), wanted=True)
+            case "attribute_not_exists":
+                node = Exists(self._one_path(), wanted=False)
+            case "attribute_type":
+                node = self._type_test()
+            case "begins_with":
+                node = BeginsWith(*self._two_operands())
+            case "contains":
+                node = Contains(*self._two_operands())
+            case _:
+                node = self._comparison()
+        return node
 
     def _group(self, at: int) -> Node:
         with self.words:
@@ -151,7 +158,7 @@ class _Parser:
 
     def _operand(self) -> Operand:
         at = self.words.word.at
-        if not self.words.follows("size", "("):
+        if self.words.called() != "size":
             return self._plain_operand()
         self.words.count_operator()
         self.words.take()

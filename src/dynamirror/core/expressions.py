@@ -1,4 +1,4 @@
-"""What DynamoDB's expression languages share: their words, document paths, projections.
+"""What DynamoDB's expression languages share: their words, document paths and values.
 
 An expression is read once, into nodes that keep its ``#names`` and ``:values`` as they stand, and
 cached by its text; names and values are looked up when it is evaluated. Hostile text is refused
@@ -12,9 +12,8 @@ names are not; a bare name starts with a letter; a dot inside ``#name`` is part 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .values import Wire
@@ -32,7 +31,7 @@ NESTING_MAX = 64
 """Parentheses, NOTs and function calls inside one another; ours, well inside Python's stack."""
 
 CACHED_TEXTS = 1_024
-"""Expressions kept parsed: far more than any mirror sends, and a bound on what a stranger can fill."""
+"""Expressions of a kind kept parsed: more than any mirror sends, and a bound for strangers."""
 
 Names = Mapping[str, str]
 """ExpressionAttributeNames: ``{"#s": "status"}``."""
@@ -104,10 +103,12 @@ class Reader:
             self._next += 1
         return word
 
-    def follows(self, *marks: str) -> bool:
-        """Tell whether these marks or words come next, exactly so spelled."""
-        coming = self._words[self._next : self._next + len(marks)]
-        return tuple(word.text for word in coming) == marks
+    def called(self) -> str:
+        """Return the name of the function whose call comes next, empty if none does."""
+        word = self.word
+        if word.kind != "name" or self._words[self._next + 1].text != "(":
+            return ""
+        return word.text
 
     def takes(self, mark: str) -> bool:
         """Take the mark if it is next."""
@@ -255,80 +256,3 @@ class Value:
 def kind_of(value: Wire) -> str:
     """Return a typed value's type, ``S`` of ``{"S": "a"}``."""
     return next(iter(value))
-
-
-Tree = dict[Step, Any]
-"""Paths by their steps: a dict at each step on the way, and what stands at the end of each path."""
-
-
-def tree(leaves: Iterable[tuple[tuple[Step, ...], Any]]) -> Tree:
-    """Return the paths as one tree, to walk an item once for all of them.
-
-    Raises ExpressionError where one path lies in another, or two take one attribute for a map and
-    for a list.
-    """
-    root: Tree = {}
-    for steps, leaf in leaves:
-        branch = root
-        for depth, step in enumerate(steps):
-            last = depth == len(steps) - 1
-            if branch and isinstance(next(iter(branch)), int) != isinstance(step, int):
-                raise ExpressionError(f"two paths conflict: {_spelled(steps)} and another")
-            if step in branch and (last or not isinstance(branch[step], dict)):
-                raise ExpressionError(f"two paths overlap: {_spelled(steps)} and another")
-            if last:
-                branch[step] = leaf
-            else:
-                branch = branch.setdefault(step, {})
-    return root
-
-
-def _spelled(steps: Iterable[Step]) -> str:
-    return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".")
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """A ProjectionExpression: which parts of an item to return."""
-
-    paths: tuple[Path, ...]
-    aliases: tuple[str, ...]
-
-    def bound(self, names: Names) -> Tree:
-        """Return the paths as a tree for ``projected``. Raises ExpressionError for overlaps."""
-        return tree((path.resolved(names), None) for path in self.paths)
-
-
-@lru_cache(CACHED_TEXTS)
-def parse_projection(text: str) -> Projection:
-    """Read a ProjectionExpression. Raises ExpressionError."""
-    reader = Reader(text)
-    paths = [reader.path()]
-    while reader.takes(","):
-        paths.append(reader.path())
-    reader.finish()
-    return Projection(tuple(paths), tuple(reader.aliases))
-
-
-def projected(item: Wire, wanted: Tree) -> Wire:
-    """Return the parts of an item that a tree of paths names; list members close up, in order."""
-    parts: Wire = {}
-    for name in wanted:
-        value = item.get(name)  # type: ignore[call-overload]
-        part = None if value is None else _part(value, wanted[name])
-        if part is not None:
-            parts[str(name)] = part
-    return parts
-
-
-def _part(value: Wire, branch: Tree | None) -> Wire | None:
-    if branch is None:
-        return value
-    if isinstance(next(iter(branch)), int):
-        members = value.get("L", [])
-        places = [place for place in sorted(branch) if place < len(members)]  # type: ignore[type-var, operator]
-        found = [_part(members[place], branch[place]) for place in places]  # type: ignore[index]
-        kept = [member for member in found if member is not None]
-        return {"L": kept} if kept else None
-    members = projected(value.get("M", {}), branch)
-    return {"M": members} if members else None

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import operator
 from base64 import b64decode
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .expressions import (
     ExpressionError,
@@ -26,6 +25,9 @@ from .expressions import (
     kind_of,
 )
 from .values import Wire, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TYPES = ("S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL")
 

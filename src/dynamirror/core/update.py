@@ -1,5 +1,9 @@
 """Updates: DynamoDB's UpdateExpression, read and applied.
 
+    update = parse_update("SET #v = if_not_exists(#v, :zero) + :one REMOVE #old")
+    update.check(names, values)
+    update.applied(item, names, values)
+
 Every right side is read from the item as it was; places in a list mean the list as it was, and a
 SET beyond its end appends. The item given is never changed: the new one shares what stayed.
 """
@@ -7,166 +11,29 @@ SET beyond its end appends. The item given is never changed: the new one shares 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Context, Decimal
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .expressions import (
-    CACHED_TEXTS,
-    ExpressionError,
-    Names,
-    Path,
-    Reader,
-    Scope,
-    Step,
-    Tree,
-    Value,
-    Values,
-    kind_of,
-    tree,
+from .actions import (
+    REMOVED,
+    Action,
+    Addition,
+    Assignment,
+    Deletion,
+    IfNotExists,
+    ListAppend,
+    Removal,
+    Sum,
+    Term,
 )
-from .predicates import equal
-from .values import Wire, canonical_number
+from .expressions import CACHED_TEXTS, ExpressionError, Names, Reader, Scope, Values
+from .projection import Tree, tree
 
-# A sum of two numbers of DynamoDB's range (1E-130 to 9.9E+125) has at most 257 digits.
-_EXACT = Context(prec=300)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-_REMOVED: Wire = {}
-"""Stands in a tree for a part to remove; no typed value is empty."""
-
-_SETS = ("SS", "NS", "BS")
-
-
-@dataclass(frozen=True, slots=True)
-class IfNotExists:
-    path: Path
-    otherwise: Term
-
-    def read(self, scope: Scope) -> Wire | None:
-        found = self.path.read(scope)
-        return self.otherwise.read(scope) if found is None else found
-
-
-@dataclass(frozen=True, slots=True)
-class ListAppend:
-    first: Term
-    second: Term
-    at: int
-
-    def read(self, scope: Scope) -> Wire | None:
-        parts = [_present(self.first, scope), _present(self.second, scope)]
-        for part in parts:
-            if "L" not in part:
-                raise ExpressionError(f"list_append takes lists, not {kind_of(part)}", self.at)
-        return {"L": [*parts[0]["L"], *parts[1]["L"]]}
-
-
-Term = Path | Value | IfNotExists | ListAppend
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """``left + right`` or ``left - right``."""
-
-    left: Term
-    sign: str
-    right: Term
-    at: int
-
-    def read(self, scope: Scope) -> Wire | None:
-        left, right = _present(self.left, scope), _present(self.right, scope)
-        return _computed(left, self.sign, right, self.at)
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """``SET path = source``."""
-
-    path: Path
-    source: Term | Sum
-
-    def outcome(self, scope: Scope) -> Wire:
-        return _present(self.source, scope)
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """``REMOVE path``."""
-
-    path: Path
-
-    def outcome(self, _: Scope) -> Wire:
-        return _REMOVED
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """``ADD path :v``: to a number, or to a set."""
-
-    path: Path
-    value: Value
-
-    def outcome(self, scope: Scope) -> Wire:
-        held, added = self.path.read(scope), scope.values[self.value.name]
-        kind = kind_of(added)
-        if kind != "N" and kind not in _SETS:
-            raise ExpressionError(f"ADD takes a number or a set, not {kind}", self.value.at)
-        if held is None:
-            return added
-        if kind == "N":
-            return _computed(held, "+", added, self.path.at)
-        _same_kind(held, added, self.path.at)
-        fresh = [one for one in added[kind] if not _member(one, held, kind)]
-        return {kind: [*held[kind], *fresh]} if fresh else held
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """``DELETE path :v``: members from a set; the last one takes the attribute with it."""
-
-    path: Path
-    value: Value
-
-    def outcome(self, scope: Scope) -> Wire:
-        held, taken = self.path.read(scope), scope.values[self.value.name]
-        kind = kind_of(taken)
-        if kind not in _SETS:
-            raise ExpressionError(f"DELETE takes a set, not {kind}", self.value.at)
-        if held is None:
-            return _REMOVED
-        _same_kind(held, taken, self.path.at)
-        left = [one for one in held[kind] if not _member(one, taken, kind)]
-        return {kind: left} if left else _REMOVED
-
-
-Action = Assignment | Removal | Addition | Deletion
-
-
-def _present(term: Term | Sum, scope: Scope) -> Wire:
-    value = term.read(scope)
-    if value is None:
-        raise ExpressionError("the update reads an attribute that the item does not have")
-    return value
-
-
-def _computed(left: Wire, sign: str, right: Wire, at: int) -> Wire:
-    for value in (left, right):
-        if "N" not in value:
-            raise ExpressionError(f"{sign} takes numbers, not {kind_of(value)}", at)
-    one, other = Decimal(left["N"]), Decimal(right["N"])
-    total = _EXACT.add(one, other) if sign == "+" else _EXACT.subtract(one, other)
-    return {"N": canonical_number(str(total))}
-
-
-def _same_kind(held: Wire, given: Wire, at: int) -> None:
-    if kind_of(held) != kind_of(given):
-        raise ExpressionError(f"{kind_of(given)} does not go with {kind_of(held)}", at)
-
-
-def _member(one: str, members: Wire, kind: str) -> bool:
-    return any(equal({kind[0]: one}, {kind[0]: other}) for other in members[kind])
+    from .values import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,20 +89,21 @@ def _in_map(members: Wire, branch: Tree) -> Wire:
         name = str(step)
         if not isinstance(twig, _Leaf):
             changed[name] = _inside(members.get(name), twig)
-        elif twig.outcome is _REMOVED:
+        elif twig.outcome is REMOVED:
             changed.pop(name, None)
         else:
             changed[name] = twig.outcome
     return changed
 
 
-def _in_list(members: list[Wire], branch: dict[int, Any]) -> list[Wire]:
+def _in_list(members: list[Wire], branch: Tree) -> list[Wire]:
     changed: list[Wire | None] = list(members)
     for place, twig in sorted(branch.items(), key=operator.itemgetter(0)):
         beyond = place >= len(members)
         if not isinstance(twig, _Leaf):
-            changed[place if not beyond else 0] = _inside(None if beyond else members[place], twig)
-        elif twig.outcome is _REMOVED:
+            part = _inside(None if beyond else members[place], twig)
+            changed[place] = part
+        elif twig.outcome is REMOVED:
             if not beyond:
                 changed[place] = None
         elif beyond:
@@ -248,7 +116,7 @@ def _in_list(members: list[Wire], branch: dict[int, Any]) -> list[Wire]:
 def _inside(value: Wire | None, branch: Tree) -> Wire:
     if isinstance(next(iter(branch)), int):
         if value is not None and "L" in value:
-            return {"L": _in_list(value["L"], branch)}  # type: ignore[arg-type]
+            return {"L": _in_list(value["L"], branch)}
     elif value is not None and "M" in value:
         return {"M": _in_map(value["M"], branch)}
     raise ExpressionError("the update's path leads into what the item does not have")
@@ -295,7 +163,7 @@ def _term(words: Reader) -> Term:
     at = words.word.at
     if words.word.kind == "value":
         return words.value()
-    if words.follows("if_not_exists", "("):
+    if words.called() == "if_not_exists":
         words.count_operator()
         words.take()
         words.expect("(")
@@ -305,7 +173,7 @@ def _term(words: Reader) -> Term:
             otherwise = _term(words)
         words.expect(")")
         return IfNotExists(path, otherwise)
-    if words.follows("list_append", "("):
+    if words.called() == "list_append":
         words.count_operator()
         words.take()
         words.expect("(")

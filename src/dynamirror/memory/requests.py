@@ -1,0 +1,94 @@
+"""What the operations' requests have in common: expressions with their names and values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from dynamirror.core.condition import Condition, parse_condition
+from dynamirror.core.expressions import ExpressionError, Names, Values
+
+from .items import checked_value
+from .refusals import invalid, malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamirror.core.values import Wire
+
+_P = TypeVar("_P")
+
+
+class Placeholders(Protocol):
+    """What a parsed expression says of the names and values it uses."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]: ...
+
+
+def names_of(request: Wire) -> Names:
+    """Return the request's ExpressionAttributeNames. Raises RefusedError."""
+    names = request.get("ExpressionAttributeNames")
+    if names is None:
+        return {}
+    if not isinstance(names, dict) or not names:
+        raise invalid("ExpressionAttributeNames must not be empty")
+    for alias in names:
+        if alias[:1] != "#":
+            raise invalid(f"ExpressionAttributeNames contains invalid key: {alias}")
+    return names
+
+
+def values_of(request: Wire) -> Values:
+    """Return the request's ExpressionAttributeValues, as stored. Raises RefusedError."""
+    values = request.get("ExpressionAttributeValues")
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not values:
+        raise invalid("ExpressionAttributeValues must not be empty")
+    for name in values:
+        if name[:1] != ":":
+            raise invalid(f"ExpressionAttributeValues contains invalid key: {name}")
+    return {name: checked_value(value)[0] for name, value in values.items()}
+
+
+def parsed(parse: Callable[[str], _P], request: Wire, slot: str) -> _P | None:
+    """Read one of the request's expressions, None where it has none. Raises RefusedError."""
+    text = request.get(slot)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise malformed(f"{slot} is a text")
+    if not text:
+        raise invalid(f"Invalid {slot}: The expression can not be empty")
+    return sound(slot, parse, text)
+
+
+def parsed_condition(request: Wire, slot: str, names: Names, values: Values) -> Condition | None:
+    """Read one of the request's conditions and check it. Raises RefusedError."""
+    condition = parsed(parse_condition, request, slot)
+    if condition is not None:
+        sound(slot, condition.check, names, values)
+    return condition
+
+
+def sound(slot: str, call: Callable[..., _P], *arguments: Any) -> _P:
+    """Call what may find an expression at fault, and refuse the request if it does."""
+    try:
+        return call(*arguments)
+    except ExpressionError as error:
+        raise invalid(f"Invalid {slot}: {error}") from None
+
+
+def check_used(names: Names, values: Values, *expressions: Placeholders | None) -> None:
+    """Refuse names and values that no expression of the request uses."""
+    if not names and not values:
+        return
+    used = [one for one in expressions if one is not None]
+    if not used:
+        raise invalid("ExpressionAttributeNames and values need an expression that uses them")
+    for name in names:
+        if not any(name in one.aliases for one in used):
+            raise invalid(f"Value provided in ExpressionAttributeNames unused: {name}")
+    for value in values:
+        if not any(value in getattr(one, "values", ()) for one in used):
+            raise invalid(f"Value provided in ExpressionAttributeValues unused: {value}")
