@@ -1,0 +1,719 @@
+/* A DynamoDB endpoint that costs next to nothing, to measure clients against.
+ *
+ * One thread, epoll, HTTP/1.1 keep-alive on 127.0.0.1, libc only (Linux). It reads as little of a
+ * request as it can (Content-Length, X-Amz-Target, a few JSON members found by text search), holds
+ * no items, and answers what DynamoDB answers to a write that succeeds, with DynamoDB's headers
+ * and a correct x-amz-crc32. It is no emulator: nothing is validated, every condition holds.
+ *
+ *   --port N         0 (default): any free one; it is printed as "port N"
+ *   --delay-ms X     every answer waits that long: a round trip
+ *   --records N      the scripted stream of table Bench holds N records (default 0)
+ *   --page N         records to a GetRecords answer at most (default 1000, and never above 1 MB)
+ *   --keys K         unique | zipf (10,000 keys, frequency 1/rank) | hot (10 keys)
+ *   --item-bytes N   size of an item (default 300)
+ *   --cpu N          run on that core
+ *   --die-with-parent
+ *
+ * GET /stats: what was asked so far, per operation, as JSON. POST /reset: all counters to zero.
+ *
+ * The delay is the same for all, so the answers that wait form a queue in the order they are due:
+ * no heap, no wheel, and a thousand connections cost what one does.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STREAM_ARN "arn:aws:dynamodb:us-east-1:000000000000:table/Bench/stream/2026-01-01T00:00:00.000"
+#define SHARD_ID "shardId-00000001767225600000-00000000"
+/* A sequence number is this prefix and 15 digits that grow in steps, as the service's have gaps. */
+#define SEQUENCE_PREFIX "1000000000"
+#define SEQUENCE_DIGITS 15
+#define SEQUENCE_STEP 97ULL
+#define PAGE_BYTES_MAX (1 << 20)    /* API reference, GetRecords */
+#define REQUEST_BYTES_MAX (20 << 20) /* BatchWriteItem's limit is 16 MB */
+#define ZIPF_KEYS 10000
+#define ZIPF_SAMPLES (1 << 16)
+#define HOT_KEYS 10
+#define OPERATIONS_MAX 64
+
+static void die(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+/* ---- crc32, eight bytes at a time -------------------------------------------------------- */
+
+static uint32_t crc_table[8][256];
+
+static void crc_setup(void) {
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int k = 0; k < 8; k++) c = c & 1 ? 0xEDB88320u ^ (c >> 1) : c >> 1;
+        crc_table[0][i] = c;
+    }
+    for (uint32_t i = 0; i < 256; i++)
+        for (int t = 1; t < 8; t++)
+            crc_table[t][i] = (crc_table[t - 1][i] >> 8) ^ crc_table[0][crc_table[t - 1][i] & 0xFF];
+}
+
+static uint32_t crc32_of(const char *data, size_t size) {
+    const uint8_t *p = (const uint8_t *)data;
+    uint32_t c = 0xFFFFFFFFu;
+    for (; size >= 8; p += 8, size -= 8) {
+        uint32_t lo, hi;
+        memcpy(&lo, p, 4);
+        memcpy(&hi, p + 4, 4);
+        lo ^= c;
+        c = crc_table[7][lo & 0xFF] ^ crc_table[6][(lo >> 8) & 0xFF] ^
+            crc_table[5][(lo >> 16) & 0xFF] ^ crc_table[4][lo >> 24] ^
+            crc_table[3][hi & 0xFF] ^ crc_table[2][(hi >> 8) & 0xFF] ^
+            crc_table[1][(hi >> 16) & 0xFF] ^ crc_table[0][hi >> 24];
+    }
+    while (size--) c = crc_table[0][(c ^ *p++) & 0xFF] ^ (c >> 8);
+    return ~c;
+}
+
+/* ---- growing text ------------------------------------------------------------------------ */
+
+struct text {
+    char *at;
+    size_t size, room;
+};
+
+static void reserve(struct text *t, size_t more) {
+    if (t->size + more <= t->room) return;
+    size_t room = t->room ? t->room : 4096;
+    while (room < t->size + more) room *= 2;
+    t->at = realloc(t->at, room);
+    if (!t->at) die("realloc");
+    t->room = room;
+}
+
+static void append(struct text *t, const char *data, size_t size) {
+    reserve(t, size);
+    memcpy(t->at + t->size, data, size);
+    t->size += size;
+}
+
+__attribute__((format(printf, 2, 3))) static void print(struct text *t, const char *format, ...) {
+    va_list args;
+    for (size_t room = 512;; room = t->room - t->size + 1) {
+        reserve(t, room);
+        va_start(args, format);
+        int n = vsnprintf(t->at + t->size, t->room - t->size, format, args);
+        va_end(args);
+        if ((size_t)n < t->room - t->size) {
+            t->size += (size_t)n;
+            return;
+        }
+        reserve(t, (size_t)n + 1);
+    }
+}
+
+static void digits(char *at, int width, uint64_t value) {
+    for (int i = width - 1; i >= 0; i--, value /= 10) at[i] = (char)('0' + value % 10);
+}
+
+/* ---- the scripted stream ----------------------------------------------------------------- */
+
+static uint64_t stream_records = 0;
+static int stream_page = 1000, item_bytes = 300;
+static enum { UNIQUE, ZIPF, HOT } stream_keys = UNIQUE;
+static uint32_t zipf_sample[ZIPF_SAMPLES];
+static uint64_t random_state = 0x9E3779B97F4A7C15ULL;
+
+static uint64_t draw(void) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+static void zipf_setup(void) {
+    static double reach[ZIPF_KEYS];
+    double sum = 0;
+    for (int i = 0; i < ZIPF_KEYS; i++) reach[i] = sum += 1.0 / (i + 1);
+    for (int s = 0; s < ZIPF_SAMPLES; s++) {
+        double x = (double)(draw() >> 11) / 9007199254740992.0 * sum;
+        int low = 0, high = ZIPF_KEYS - 1;
+        while (low < high) {
+            int middle = (low + high) / 2;
+            if (reach[middle] < x) low = middle + 1;
+            else high = middle;
+        }
+        zipf_sample[s] = (uint32_t)low;
+    }
+}
+
+static uint64_t key_at(uint64_t position) {
+    switch (stream_keys) {
+        case HOT: return position % HOT_KEYS;
+        case ZIPF: return zipf_sample[position % ZIPF_SAMPLES];
+        default: return position;
+    }
+}
+
+/* One record as text, and where in it the parts lie that change from record to record. */
+static struct text record;
+static size_t key_places[3], sequence_place, id_place, time_place;
+
+static size_t image(struct text *t, int number) {
+    /* The same ten attributes as bench/workload.py's items; `note` fills up to the size asked for. */
+    int pad = item_bytes - 192;
+    if (pad < 1) pad = 1;
+    print(t, "{\"id\":{\"S\":\"item-");
+    size_t key = t->size;
+    print(t, "000000000000\"},\"title\":{\"S\":\"A stream of consciousness, in three parts\"},"
+             "\"author\":{\"S\":\"Ada Lovelace\"},\"published\":{\"BOOL\":true},"
+             "\"score\":{\"N\":\"%d.25\"},\"views\":{\"N\":\"1234567\"},"
+             "\"tags\":{\"SS\":[\"essay\",\"history\",\"long\"]},"
+             "\"place\":{\"M\":{\"city\":{\"S\":\"London\"},\"zip\":{\"N\":\"12345\"}}},"
+             "\"digest\":{\"B\":\"q83vASNFZ4mrze8BI0VniavN7wEjRWeJ\"},\"note\":{\"S\":\"", number);
+    reserve(t, (size_t)pad + 8);
+    memset(t->at + t->size, 'n', (size_t)pad);
+    t->size += (size_t)pad;
+    print(t, "\"}}");
+    return key;
+}
+
+static void record_setup(void) {
+    print(&record, "{\"eventID\":\"");
+    id_place = record.size;
+    print(&record, "0000000000000000000000000000000a\",\"eventName\":\"MODIFY\",\"eventVersion\":\"1.1\","
+                   "\"eventSource\":\"aws:dynamodb\",\"awsRegion\":\"us-east-1\",\"dynamodb\":{"
+                   "\"ApproximateCreationDateTime\":");
+    time_place = record.size;
+    print(&record, "1767225600,\"Keys\":{\"id\":{\"S\":\"item-");
+    key_places[0] = record.size;
+    print(&record, "000000000000\"}},\"NewImage\":");
+    key_places[1] = image(&record, 1);
+    print(&record, ",\"OldImage\":");
+    key_places[2] = image(&record, 0);
+    print(&record, ",\"SequenceNumber\":\"" SEQUENCE_PREFIX);
+    sequence_place = record.size;
+    print(&record, "000000000000000\",\"SizeBytes\":%d,\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"}}",
+          2 * item_bytes + 20);
+}
+
+static void print_records(struct text *t, uint64_t from, uint64_t to) {
+    uint64_t now = (uint64_t)time(NULL);
+    for (uint64_t i = from; i < to; i++) {
+        if (i > from) append(t, ",", 1);
+        size_t start = t->size;
+        append(t, record.at, record.size);
+        char *at = t->at + start;
+        digits(at + id_place, 31, i);
+        digits(at + time_place, 10, now);
+        digits(at + sequence_place, SEQUENCE_DIGITS, (i + 1) * SEQUENCE_STEP);
+        uint64_t key = key_at(i);
+        for (int k = 0; k < 3; k++) digits(at + key_places[k], 12, key);
+    }
+}
+
+/* ---- reading requests -------------------------------------------------------------------- */
+
+/* The text of a string or number member, found by name; an attribute of that name would fool it. */
+static bool member(const char *body, size_t size, const char *name, char *out, size_t room) {
+    char pattern[64];
+    int n = snprintf(pattern, sizeof pattern, "\"%s\"", name);
+    const char *end = body + size, *p = memmem(body, size, pattern, (size_t)n);
+    if (!p) return false;
+    for (p += n; p < end && (*p == ' ' || *p == ':' || *p == '"'); p++) {}
+    size_t used = 0;
+    while (p < end && *p != '"' && *p != ',' && *p != '}' && *p != ' ' && used + 1 < room) out[used++] = *p++;
+    out[used] = 0;
+    return true;
+}
+
+static uint64_t occurrences(const char *body, size_t size, const char *what) {
+    uint64_t n = 0;
+    size_t length = strlen(what);
+    const char *end = body + size;
+    for (const char *p = body; (p = memmem(p, (size_t)(end - p), what, length)); p += length) n++;
+    return n;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t t = strlen(text), e = strlen(end);
+    return t >= e && !strcmp(text + t - e, end);
+}
+
+/* ---- answering --------------------------------------------------------------------------- */
+
+static struct operation {
+    char name[48];
+    uint64_t requests, items;
+} operations[OPERATIONS_MAX];
+static int operations_known = 0;
+static uint64_t connections_accepted = 0, connections_open = 0, connections_open_max = 0;
+static uint64_t bytes_received = 0;
+
+static struct operation *operation_of(const char *name, size_t size) {
+    if (size >= sizeof operations[0].name) size = sizeof operations[0].name - 1;
+    for (int i = 0; i < operations_known; i++)
+        if (!strncmp(operations[i].name, name, size) && !operations[i].name[size]) return &operations[i];
+    struct operation *new = &operations[operations_known < OPERATIONS_MAX ? operations_known++ : OPERATIONS_MAX - 1];
+    memcpy(new->name, name, size);
+    new->name[size] = 0;
+    return new;
+}
+
+static void print_table(struct text *t, const char *name) {
+    static const char *keys[][3] = {
+        {"-dynamirror-ledger", "k", NULL},      {"-dynamirror-journal", "k", "at"},
+        {"-dynamirror-parked", "k", "seq"},     {"-dynamirror-checkpoints", "link", "shard"},
+    };
+    const char *hash = "id", *range = NULL;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (ends_with(name, keys[i][0])) hash = keys[i][1], range = keys[i][2];
+    print(t, "{\"AttributeDefinitions\":[{\"AttributeName\":\"%s\",\"AttributeType\":\"S\"}", hash);
+    if (range) print(t, ",{\"AttributeName\":\"%s\",\"AttributeType\":\"S\"}", range);
+    print(t, "],\"TableName\":\"%s\",\"KeySchema\":[{\"AttributeName\":\"%s\",\"KeyType\":\"HASH\"}", name, hash);
+    if (range) print(t, ",{\"AttributeName\":\"%s\",\"KeyType\":\"RANGE\"}", range);
+    print(t, "],\"TableStatus\":\"ACTIVE\",\"CreationDateTime\":1767225600,\"ItemCount\":0,\"TableSizeBytes\":0,"
+             "\"BillingModeSummary\":{\"BillingMode\":\"PAY_PER_REQUEST\"},"
+             "\"TableArn\":\"arn:aws:dynamodb:us-east-1:000000000000:table/%s\","
+             "\"TableId\":\"00000000-0000-0000-0000-000000000000\"", name);
+    if (!strcmp(name, "Bench"))
+        print(t, ",\"StreamSpecification\":{\"StreamEnabled\":true,\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"},"
+                 "\"LatestStreamLabel\":\"2026-01-01T00:00:00.000\",\"LatestStreamArn\":\"" STREAM_ARN "\"");
+    print(t, "}");
+}
+
+static void get_shard_iterator(struct text *t, const char *body, size_t size) {
+    char kind[32] = "", number[64] = "";
+    member(body, size, "ShardIteratorType", kind, sizeof kind);
+    member(body, size, "SequenceNumber", number, sizeof number);
+    uint64_t position = 0;
+    if (!strcmp(kind, "LATEST")) position = stream_records;
+    if (ends_with(kind, "SEQUENCE_NUMBER") && strlen(number) > SEQUENCE_DIGITS) {
+        position = strtoull(number + strlen(number) - SEQUENCE_DIGITS, NULL, 10) / SEQUENCE_STEP;
+        if (*kind == 'A' && kind[1] == 'T' && position) position--;
+    }
+    print(t, "{\"ShardIterator\":\"" STREAM_ARN "|1|%020llu\"}", (unsigned long long)position);
+}
+
+static uint64_t get_records(struct text *t, const char *body, size_t size) {
+    char iterator[256] = "", limit[16] = "";
+    member(body, size, "ShardIterator", iterator, sizeof iterator);
+    uint64_t page = (uint64_t)stream_page, from = stream_records;
+    if (member(body, size, "Limit", limit, sizeof limit) && strtoull(limit, NULL, 10) < page)
+        page = strtoull(limit, NULL, 10);
+    if (page * record.size > PAGE_BYTES_MAX) page = PAGE_BYTES_MAX / record.size;
+    const char *bar = strrchr(iterator, '|');
+    if (bar) from = strtoull(bar + 1, NULL, 10);
+    if (from > stream_records) from = stream_records;
+    uint64_t to = from + page < stream_records ? from + page : stream_records;
+    print(t, "{\"Records\":[");
+    print_records(t, from, to);
+    print(t, "],\"NextShardIterator\":\"" STREAM_ARN "|1|%020llu\"}", (unsigned long long)to);
+    return to - from;
+}
+
+static void answer_stats(struct text *t) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    print(t, "{\"operations\":{");
+    for (int i = 0; i < operations_known; i++)
+        print(t, "%s\"%s\":{\"requests\":%llu,\"items\":%llu}", i ? "," : "", operations[i].name,
+              (unsigned long long)operations[i].requests, (unsigned long long)operations[i].items);
+    print(t, "},\"connections\":%llu,\"connections_open\":%llu,\"connections_open_max\":%llu,"
+             "\"bytes_received\":%llu,\"cpu_us\":%lld}",
+          (unsigned long long)connections_accepted, (unsigned long long)connections_open,
+          (unsigned long long)connections_open_max, (unsigned long long)bytes_received,
+          (long long)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 + used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+/* Write the answer's body to `t`, count, and return the status. */
+static int answer(struct text *t, const char *operation, size_t length, const char *body, size_t size) {
+    struct operation *known = operation_of(operation, length);
+    const char *name = known->name;
+    uint64_t items = 1;
+    int status = 200;
+    char table[256] = "";
+    if (!strcmp(name, "PutItem") || !strcmp(name, "UpdateItem") || !strcmp(name, "DeleteItem") || !strcmp(name, "GetItem")) {
+        append(t, "{}", 2);
+    } else if (!strcmp(name, "BatchWriteItem")) {
+        items = occurrences(body, size, "\"PutRequest\"") + occurrences(body, size, "\"DeleteRequest\"");
+        append(t, "{\"UnprocessedItems\":{}}", 23);
+    } else if (!strcmp(name, "TransactWriteItems")) {
+        items = occurrences(body, size, "\"TableName\"");
+        append(t, "{}", 2);
+    } else if (!strcmp(name, "GetRecords")) {
+        items = get_records(t, body, size);
+    } else if (!strcmp(name, "GetShardIterator")) {
+        get_shard_iterator(t, body, size);
+    } else if (!strcmp(name, "DescribeStream")) {
+        print(t, "{\"StreamDescription\":{\"StreamArn\":\"" STREAM_ARN "\",\"StreamLabel\":\"2026-01-01T00:00:00.000\","
+                 "\"StreamStatus\":\"ENABLED\",\"StreamViewType\":\"NEW_AND_OLD_IMAGES\",\"CreationRequestDateTime\":1767225600,"
+                 "\"TableName\":\"Bench\",\"KeySchema\":[{\"AttributeName\":\"id\",\"KeyType\":\"HASH\"}],"
+                 "\"Shards\":[{\"ShardId\":\"" SHARD_ID "\",\"SequenceNumberRange\":{"
+                 "\"StartingSequenceNumber\":\"" SEQUENCE_PREFIX "000000000000000\"}}]}}");
+    } else if (!strcmp(name, "ListStreams")) {
+        print(t, "{\"Streams\":[{\"StreamArn\":\"" STREAM_ARN "\",\"TableName\":\"Bench\","
+                 "\"StreamLabel\":\"2026-01-01T00:00:00.000\"}]}");
+    } else if (!strcmp(name, "DescribeTable") || !strcmp(name, "CreateTable")) {
+        member(body, size, "TableName", table, sizeof table);
+        print(t, *name == 'D' ? "{\"Table\":" : "{\"TableDescription\":");
+        print_table(t, table);
+        print(t, "}");
+    } else if (!strcmp(name, "DescribeTimeToLive")) {
+        print(t, "{\"TimeToLiveDescription\":{\"TimeToLiveStatus\":\"ENABLED\",\"AttributeName\":\"expires_at\"}}");
+    } else if (!strcmp(name, "ListTables")) {
+        print(t, "{\"TableNames\":[\"Bench\"]}");
+    } else if (!strcmp(name, "Query") || !strcmp(name, "Scan")) {
+        print(t, "{\"Count\":0,\"Items\":[],\"ScannedCount\":0}");
+    } else if (!strcmp(name, "BatchGetItem")) {
+        print(t, "{\"Responses\":{},\"UnprocessedKeys\":{}}");
+    } else if (!strcmp(name, "TransactGetItems")) {
+        print(t, "{\"Responses\":[");
+        for (uint64_t i = items = occurrences(body, size, "\"TableName\""); i; i--) print(t, i > 1 ? "{}," : "{}");
+        print(t, "]}");
+    } else if (!strcmp(name, "BatchExecuteStatement")) {
+        print(t, "{\"Responses\":[");
+        for (uint64_t i = items = occurrences(body, size, "\"Statement\""); i; i--) print(t, i > 1 ? "{}," : "{}");
+        print(t, "]}");
+    } else {
+        status = 400;
+        print(t, "{\"__type\":\"com.amazon.coral.service#UnknownOperationException\"}");
+    }
+    known->requests++;
+    known->items += items;
+    return status;
+}
+
+/* ---- connections ------------------------------------------------------------------------- */
+
+struct connection {
+    int socket;
+    bool waiting; /* an answer is in the queue: nothing more is read until it is out */
+    bool closed;  /* by the client, while an answer waits */
+    struct text in, out;
+    size_t scanned, sent;
+};
+
+struct due {
+    uint64_t at_ns;
+    struct connection *connection;
+    struct text body;
+    int status;
+};
+
+static int poller;
+static uint64_t delay_ns = 0;
+static struct due *queue;
+static size_t queue_room = 1 << 12, queue_first = 0, queue_size = 0;
+static char date_header[64];
+static time_t date_second = 0;
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void free_connection(struct connection *c) {
+    free(c->in.at);
+    free(c->out.at);
+    free(c);
+}
+
+static void drop(struct connection *c) {
+    if (c->socket >= 0) {
+        close(c->socket);
+        c->socket = -1;
+        connections_open--;
+    }
+    c->closed = true;
+    if (!c->waiting) free_connection(c);
+}
+
+static void watch(struct connection *c, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = c};
+    epoll_ctl(poller, EPOLL_CTL_MOD, c->socket, &event);
+}
+
+/* Send what is to be sent; false: the connection is gone. */
+static bool flush(struct connection *c) {
+    while (c->sent < c->out.size) {
+        ssize_t n = send(c->socket, c->out.at + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN) {
+            watch(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+            return true;
+        }
+        if (n < 0) return false;
+        c->sent += (size_t)n;
+    }
+    c->out.size = c->sent = 0;
+    return true;
+}
+
+static bool respond(struct connection *c, int status, const char *body, size_t size) {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    time_t now = time(NULL);
+    if (now != date_second) {
+        struct tm parts;
+        date_second = now;
+        strftime(date_header, sizeof date_header, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &parts));
+    }
+    char id[53];
+    for (int i = 0; i < 48; i += 12) {
+        uint64_t bits = draw();
+        for (int k = 0; k < 12; k++, bits >>= 5) id[i + k] = alphabet[bits & 31];
+    }
+    memcpy(id + 48, "AAJG", 5);
+    print(&c->out,
+          "HTTP/1.1 %s\r\nServer: Server\r\nDate: %s\r\nContent-Type: application/x-amz-json-1.0\r\n"
+          "Content-Length: %zu\r\nConnection: keep-alive\r\nx-amzn-RequestId: %s\r\nx-amz-crc32: %u\r\n\r\n",
+          status == 200 ? "200 OK" : "400 Bad Request", date_header, size, id, crc32_of(body, size));
+    append(&c->out, body, size);
+    return flush(c);
+}
+
+static struct due *queue_slot(void) {
+    if (queue_size == queue_room) {
+        struct due *bigger = malloc(2 * queue_room * sizeof *bigger);
+        if (!bigger) die("malloc");
+        for (size_t i = 0; i < queue_size; i++) bigger[i] = queue[(queue_first + i) % queue_room];
+        free(queue);
+        queue = bigger;
+        queue_first = 0;
+        queue_room *= 2;
+    }
+    return &queue[(queue_first + queue_size++) % queue_room];
+}
+
+/* Whether the header at `line` is called `name`, which is in lower case and ends in a colon. */
+static bool called(const char *line, const char *name, size_t size) {
+    return !strncasecmp(line, name, size);
+}
+
+/* Answer every whole request in the buffer; false: the connection is gone. */
+static bool consume(struct connection *c) {
+    size_t start = 0;
+    while (!c->waiting) {
+        char *head = c->in.at + start;
+        size_t held = c->in.size - start;
+        size_t from = c->scanned > 3 ? c->scanned - 3 : 0;
+        char *end = held > from ? memmem(head + from, held - from, "\r\n\r\n", 4) : NULL;
+        if (!end) {
+            c->scanned = held;
+            if (held > REQUEST_BYTES_MAX) return false;
+            break;
+        }
+        size_t length = 0;
+        const char *target = NULL;
+        size_t target_size = 0;
+        for (char *line = memchr(head, '\n', (size_t)(end - head)); line && line < end;
+             line = memchr(line, '\n', (size_t)(end - line))) {
+            line++;
+            if ((*line | 32) == 'c' && called(line, "content-length:", 15)) {
+                length = strtoull(line + 15, NULL, 10);
+            } else if ((*line | 32) == 'x' && called(line, "x-amz-target:", 13)) {
+                const char *stop = memchr(line, '\r', (size_t)(end - line) + 1);
+                const char *dot = memchr(line, '.', (size_t)(stop - line));
+                if (dot) target = dot + 1, target_size = (size_t)(stop - target);
+            }
+        }
+        size_t head_size = (size_t)(end + 4 - head);
+        if (length > REQUEST_BYTES_MAX) return false;
+        if (held < head_size + length) {
+            c->scanned = (size_t)(end - head);
+            reserve(&c->in, head_size + length - held);
+            break;
+        }
+        static struct text body;
+        body.size = 0;
+        int status = 200;
+        bool ours = false;
+        if (target) {
+            status = answer(&body, target, target_size, head + head_size, length);
+        } else if (held > 10 && !memcmp(head, "GET /stats", 10)) {
+            ours = true;
+            answer_stats(&body);
+        } else if (held > 11 && !memcmp(head, "POST /reset", 11)) {
+            ours = true;
+            memset(operations, 0, sizeof operations);
+            operations_known = 0;
+            connections_accepted = bytes_received = 0;
+            connections_open_max = connections_open;
+            append(&body, "{}", 2);
+        } else {
+            status = 400;
+            append(&body, "{}", 2);
+        }
+        start += head_size + length;
+        c->scanned = 0;
+        if (delay_ns && !ours) {
+            c->waiting = true;
+            struct due *due = queue_slot();
+            *due = (struct due){.at_ns = now_ns() + delay_ns, .connection = c, .status = status};
+            append(&due->body, body.at, body.size);
+        } else if (!respond(c, status, body.at, body.size)) {
+            return false;
+        }
+    }
+    if (start) {
+        memmove(c->in.at, c->in.at + start, c->in.size - start);
+        c->in.size -= start;
+    }
+    return true;
+}
+
+/* Read what there is; false: the connection is gone. */
+static bool take(struct connection *c) {
+    for (;;) {
+        reserve(&c->in, 4096);
+        size_t room = c->in.room - c->in.size;
+        ssize_t n = recv(c->socket, c->in.at + c->in.size, room, 0);
+        if (n == 0) return false;
+        if (n < 0) return errno == EAGAIN;
+        c->in.size += (size_t)n;
+        bytes_received += (uint64_t)n;
+        if (!c->waiting && !consume(c)) return false;
+        if ((size_t)n < room || c->waiting) return true;
+    }
+}
+
+static void accept_all(int listener) {
+    int one = 1;
+    for (;;) {
+        int s = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (s < 0) return;
+        setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        struct connection *c = calloc(1, sizeof *c);
+        if (!c) die("calloc");
+        c->socket = s;
+        struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = c};
+        epoll_ctl(poller, EPOLL_CTL_ADD, s, &event);
+        connections_accepted++;
+        if (++connections_open > connections_open_max) connections_open_max = connections_open;
+    }
+}
+
+static void answer_due(void) {
+    uint64_t now = now_ns();
+    while (queue_size && queue[queue_first].at_ns <= now) {
+        struct due due = queue[queue_first];
+        queue_first = (queue_first + 1) % queue_room;
+        queue_size--;
+        struct connection *c = due.connection;
+        c->waiting = false;
+        if (c->closed) free_connection(c);
+        else if (!respond(c, due.status, due.body.at, due.body.size) || !consume(c)) drop(c);
+        free(due.body.at);
+    }
+}
+
+/* Wake up when the first answer is due; a millisecond's time-out would be too coarse. */
+static void arm(int timer) {
+    static uint64_t armed = 0;
+    uint64_t at = queue_size ? queue[queue_first].at_ns : 0;
+    if (at == armed || !at) return;
+    armed = at;
+    struct itimerspec when = {.it_value = {(time_t)(at / 1000000000u), (long)(at % 1000000000u)}};
+    timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void parse(int count, char **words) {
+    for (int i = 1; i < count; i++) {
+        const char *word = words[i], *value = i + 1 < count ? words[i + 1] : "";
+        if (!strcmp(word, "--die-with-parent")) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            continue;
+        }
+        i++;
+        if (!strcmp(word, "--delay-ms")) delay_ns = (uint64_t)(strtod(value, NULL) * 1e6);
+        else if (!strcmp(word, "--records")) stream_records = strtoull(value, NULL, 10);
+        else if (!strcmp(word, "--page")) stream_page = atoi(value);
+        else if (!strcmp(word, "--item-bytes")) item_bytes = atoi(value);
+        else if (!strcmp(word, "--keys"))
+            stream_keys = *value == 'h' ? HOT : *value == 'z' ? ZIPF : UNIQUE;
+        else if (!strcmp(word, "--cpu")) {
+            cpu_set_t set;
+            CPU_ZERO(&set);
+            CPU_SET((size_t)atoi(value), &set);
+            sched_setaffinity(0, sizeof set, &set);
+        } else if (strcmp(word, "--port")) {
+            fprintf(stderr, "stub: unknown option %s (see the head of stub.c)\n", word);
+            exit(2);
+        }
+    }
+}
+
+static int listen_on(int port) {
+    int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (s < 0 || bind(s, (void *)&address, sizeof address) || listen(s, 4096)) die("listen");
+    getsockname(s, (void *)&address, &size);
+    printf("port %d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    return s;
+}
+
+int main(int count, char **words) {
+    int port = 0;
+    for (int i = 1; i + 1 < count; i++)
+        if (!strcmp(words[i], "--port")) port = atoi(words[i + 1]);
+    parse(count, words);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    crc_setup();
+    zipf_setup();
+    record_setup();
+    queue = malloc(queue_room * sizeof *queue);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), listener = listen_on(port);
+    struct epoll_event events[512];
+    events[0] = (struct epoll_event){.events = EPOLLIN, .data.ptr = &listener};
+    epoll_ctl(poller, EPOLL_CTL_ADD, listener, events);
+    events[0] = (struct epoll_event){.events = EPOLLIN, .data.ptr = &timer};
+    epoll_ctl(poller, EPOLL_CTL_ADD, timer, events);
+    for (;;) {
+        int n = epoll_wait(poller, events, 512, -1);
+        for (int i = 0; i < n; i++) {
+            void *who = events[i].data.ptr;
+            if (who == &listener) {
+                accept_all(listener);
+            } else if (who == &timer) {
+                uint64_t expirations;
+                if (read(timer, &expirations, sizeof expirations) < 0 && errno != EAGAIN) die("timer");
+            } else {
+                struct connection *c = who;
+                bool fine = true;
+                if (events[i].events & EPOLLOUT) {
+                    watch(c, EPOLLIN | EPOLLRDHUP);
+                    fine = flush(c);
+                }
+                if (fine && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) fine = take(c);
+                if (!fine) drop(c);
+            }
+        }
+        answer_due();
+        arm(timer);
+    }
+}
