@@ -67,7 +67,7 @@ def merged(known: Mapping[str, Shard], listed: Iterable[Shard]) -> dict[str, Sha
     return {**known, **{shard.shard_id: shard for shard in listed}}
 
 
-class _Range(msgspec.Struct):
+class _Range(msgspec.Struct, frozen=True):
     EndingSequenceNumber: str | None = None
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from dynamirror.core.marks import mark, marked, stripped
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.values import Image, Wire, encode, key_of, row_key
+from dynamirror.core.values import Wire, encode, key_of, row_key
 from dynamirror.errors import TransactionCanceledError
 
 LEDGER_FORMAT = 1
@@ -110,24 +110,22 @@ def ledger_request(rules: Rules, record: StreamRecord, now_ms: int) -> bytes:
     return encode({"TransactItems": [{"Put": guard}, _plain(rules, record)]})
 
 
-def copy_request(rules: Rules, image: Image, keys: Wire) -> bytes:
+def copy_request(rules: Rules, record: StreamRecord) -> bytes:
     """Return the transaction by which a backfill copies an item under guard ``ledger``: only where
     neither the item nor any change of it has arrived yet.
     """
-    name = min(keys)
-    absent = {
-        "TableName": rules.table,
-        "Item": stripped(image, rules.ours),
+    put = _plain(rules, record)
+    put["Put"] |= {
         "ConditionExpression": "attribute_not_exists(#k)",
-        "ExpressionAttributeNames": {"#k": name},
+        "ExpressionAttributeNames": {"#k": min(record.keys)},
     }
     unheard = {
         "TableName": rules.ledger,
-        "Key": {"k": {"S": row_key(rules.mirror, key_of(keys))}},
+        "Key": {"k": {"S": row_key(rules.mirror, record.key)}},
         "ConditionExpression": "attribute_not_exists(#k)",
         "ExpressionAttributeNames": {"#k": "k"},
     }
-    return encode({"TransactItems": [{"Put": absent}, {"ConditionCheck": unheard}]})
+    return encode({"TransactItems": [put, {"ConditionCheck": unheard}]})
 
 
 class Reasons(msgspec.Struct, frozen=True):

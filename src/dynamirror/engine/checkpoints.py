@@ -21,7 +21,11 @@ from dynamirror.ports import DynamoDB
 
 STREAM_ROW = "#stream"
 LEASE_ROW = "#lease"
-PAUSE_ROW = "#pause"
+PAUSE_ROWS = "#pause/"
+"""Prefix of the rows by which somebody asks that the link be paused; his name follows."""
+PAUSED_ROW = "#paused"
+"""In which the holder of the lease says for whom it has paused."""
+BACKFILL_ROW = "#backfill"
 
 DONE_DAYS = 7
 """How long the row of a shard read to its end is kept: long after the shard itself is gone."""
@@ -39,7 +43,15 @@ class Known(msgspec.Struct, frozen=True):
     positions: dict[str, Position] = {}
     """By shard of the newest stream."""
     lease: dict[str, Any] | None = None
-    pause: dict[str, Any] | None = None
+    pauses: dict[str, int] = {}
+    """Who asks for a pause, and until when, milliseconds since the epoch."""
+    paused: tuple[str, ...] = ()
+    """For whom the holder of the lease has paused."""
+    backfill: dict[str, Any] | None = None
+
+    def paused_for(self, now_ms: int) -> list[str]:
+        """Return who has a right to a pause now: a request that isn't renewed ends."""
+        return sorted(name for name, until_ms in self.pauses.items() if until_ms > now_ms)
 
 
 class Checkpoints:
@@ -164,5 +176,11 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
         stream.get("lost"),
         positions,
         rows.get(LEASE_ROW),
-        rows.get(PAUSE_ROW),
+        {
+            shard.removeprefix(PAUSE_ROWS): values["until_ms"]
+            for shard, values in rows.items()
+            if shard.startswith(PAUSE_ROWS)
+        },
+        tuple(rows.get(PAUSED_ROW, {}).get("for_whom", ())),
+        rows.get(BACKFILL_ROW),
     )

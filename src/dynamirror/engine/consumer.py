@@ -13,7 +13,7 @@ import msgspec
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import encode
 from dynamirror.engine.apply import Applier
-from dynamirror.engine.checkpoints import PAUSE_ROW, Checkpoints, Known, epoch_of
+from dynamirror.engine.checkpoints import PAUSED_ROW, Checkpoints, Known, epoch_of
 from dynamirror.engine.follow import Follower, to_each
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
@@ -115,6 +115,8 @@ class Consumer:
             reading=self._reading,
             backoff=self._backoff,
         )
+        if known.paused_for(self._clock()):
+            follower.pause()
         self._appliers = await self.links.open(epoch_of(known, stream), follower.fail)
         self._to_appliers = to_each([applier.submit for applier in self._appliers])
         keeping = [
@@ -142,17 +144,19 @@ class Consumer:
         await asyncio.gather(*(applier.stop() for applier in self._appliers))
 
     async def _obey(self, follower: Follower) -> None:
-        """Pause while there is a row that asks for it; say so once nothing is on its way."""
+        """Pause while somebody asks for it; say so once nothing is on its way any more."""
+        said: list[str] = []
         while True:
-            pause = (await self._checkpoints.load()).pause
-            if pause is None:
-                self.paused = False
-                follower.resume()
-            elif not self.paused:
+            asking = (await self._checkpoints.load()).paused_for(self._clock())
+            self.paused = bool(asking)
+            if asking:
                 follower.pause()
                 await follower.settled()
-                self.paused = True
-                await self._checkpoints.put(PAUSE_ROW, **{**pause, "paused_by": self._lease.owner})
+            else:
+                follower.resume()
+            if asking != said:
+                await self._checkpoints.put(PAUSED_ROW, for_whom=asking)
+                said = asking
             await asyncio.sleep(CONTROL_S)
 
     def _report(self) -> str:

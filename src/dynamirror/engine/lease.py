@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from dynamirror.engine.checkpoints import LEASE_ROW, Checkpoints
 from dynamirror.errors import ConditionFailedError, HeldError
@@ -40,19 +41,21 @@ class Lease:
         self._clock = clock
         self._is_dead = is_dead
 
+    def is_free(self, held: dict[str, Any] | None) -> bool:
+        """Tell whether nobody else holds the lease, given its row."""
+        if held is None or held["until_ms"] <= self._clock() or held["owner"] == self.owner:
+            return True
+        return self._is_dead(held["owner"])
+
     async def acquire(self) -> None:
         """Take the lease.
 
         Raises HeldError, naming the holder, while another has it.
         """
         held = (await self._checkpoints.load()).lease
-        if held is not None and held["until_ms"] > self._clock() and held["owner"] != self.owner:
-            if not self._is_dead(held["owner"]):
-                raise self._held_by(held["owner"])
-            dead = held["owner"]
-        else:
-            dead = self.owner
-        await self._write("", dead)
+        if not self.is_free(held):
+            raise self._held_by(held["owner"] if held else "another process")
+        await self._write("", held["owner"] if held else self.owner)
 
     async def renew(self, report: str) -> None:
         """Keep the lease for another while, and publish a report (JSON).

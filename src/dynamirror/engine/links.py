@@ -12,7 +12,7 @@ from dynamirror.engine.apply import Applier
 from dynamirror.engine.limiter import Limiter, Pace
 from dynamirror.engine.parking import Parking
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.targets import target_of
+from dynamirror.engine.targets import CopyTarget, OrderTarget, Target, target_of
 from dynamirror.ports import Clock, DynamoDB
 
 BATCHES_IN_FLIGHT_MAX = 128
@@ -44,7 +44,7 @@ class Links:
         self._targets = targets
         self._clock = clock
         self._backoff = backoff
-        self._ours = tuple(dict.fromkeys((STAMP_ATTRIBUTE, SEQUENCE_ATTRIBUTE, *foreign_marks)))
+        self.ours = tuple(dict.fromkeys((STAMP_ATTRIBUTE, SEQUENCE_ATTRIBUTE, *foreign_marks)))
         most = BATCHES_IN_FLIGHT_MAX if mirror.guard is Guard.ORDER else WRITES_IN_FLIGHT_MAX
         self._limiters = {place.name: Limiter(most) for place in mirror.targets}
         self._paces = {
@@ -58,7 +58,22 @@ class Links:
         if self.mirror.on_poison is OnPoison.PARK:
             self.parking = self.parking_of(epoch)
             await self.parking.load()
-        return [self._applier(place, epoch, on_failure) for place in self.mirror.targets]
+        return [
+            self._applier(place, self._target(place, epoch), on_failure)
+            for place in self.mirror.targets
+        ]
+
+    def open_for_copies(self, on_failure: Callable[[BaseException], None]) -> list[Applier]:
+        """Return an applier per target that takes copied items in the place of changes."""
+        return [
+            self._applier(place, self._copy_target(place), on_failure)
+            for place in self.mirror.targets
+        ]
+
+    def target(self, name: str, epoch: int) -> Target:
+        """Return the target at the place of that name, for changes of the given epoch."""
+        (place,) = [place for place in self.mirror.targets if place.name == name]
+        return self._target(place, epoch)
 
     def rules(self, place: Place, epoch: int) -> Rules:
         """Return how requests to a target are spelled."""
@@ -67,7 +82,7 @@ class Links:
             place.table,
             self.mirror.ledger_of(place),
             self.mirror.sequence_attribute,
-            self._ours,
+            self.ours,
             epoch,
         )
 
@@ -95,16 +110,19 @@ class Links:
             or (ttl_deletes if record.by_ttl else deletes) is Deletes.MIRROR
         ]
 
+    def _target(self, place: Place, epoch: int) -> Target:
+        api, rules = self._targets[place.name], self.rules(place, epoch)
+        return target_of(self.mirror.guard, place.name, api, rules, self._clock)
+
+    def _copy_target(self, place: Place) -> Target:
+        api, rules = self._targets[place.name], self.rules(place, epoch=1)
+        if self.mirror.guard is Guard.LEDGER:
+            return CopyTarget(place.name, api, rules)
+        return OrderTarget(place.name, api, rules)
+
     def _applier(
-        self, place: Place, epoch: int, on_failure: Callable[[BaseException], None]
+        self, place: Place, target: Target, on_failure: Callable[[BaseException], None]
     ) -> Applier:
-        target = target_of(
-            self.mirror.guard,
-            place.name,
-            self._targets[place.name],
-            self.rules(place, epoch),
-            self._clock,
-        )
         return Applier(
             target,
             self._limiters[place.name],

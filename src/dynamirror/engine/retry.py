@@ -22,7 +22,7 @@ Draw = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays as data: whoever asks does the waiting."""
+    """Delays that grow with each failed attempt."""
 
     base_s: float = 0.05
     cap_s: float = 20.0
@@ -33,6 +33,10 @@ class Backoff:
         """Return the delay after the given failed attempt, counted from 1."""
         ceiling_s: float = min(self.cap_s, self.base_s * 2 ** min(attempt, 16))
         return self.draw() * ceiling_s
+
+    async def wait(self, attempt: int) -> None:
+        """Wait that long."""
+        await asyncio.sleep(self.delay_s(attempt))
 
 
 async def persist(
@@ -51,4 +55,4 @@ async def persist(
             attempt += 1
             if not error.retryable or attempt == attempts_max:
                 raise
-        await asyncio.sleep(backoff.delay_s(attempt))
+        await backoff.wait(attempt)

@@ -100,11 +100,25 @@ class LedgerTarget:
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         (record,) = records
         request = one_way.ledger_request(self._rules, record, self._clock())
-        try:
-            await self._api.call("TransactWriteItems", request)
-        except TransactionCanceledError as error:
-            if not one_way.reasons_of(error).stale:
-                raise _refined(error) from error
+        if await _transact(self._api, request):
+            self.stale += 1
+        return ()
+
+
+class CopyTarget:
+    """A backfill's writes under guard ``ledger``: only where nothing of the item has arrived."""
+
+    records_max = 1
+
+    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
+        self.name = name
+        self.stale = 0
+        self._api = api
+        self._rules = rules
+
+    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        (record,) = records
+        if await _transact(self._api, one_way.copy_request(self._rules, record)):
             self.stale += 1
         return ()
 
@@ -118,6 +132,17 @@ def target_of(guard: Guard, name: str, api: DynamoDB, rules: one_way.Rules, cloc
             return ItemTarget(name, api, rules)
         case Guard.LEDGER:
             return LedgerTarget(name, api, rules, clock)
+
+
+async def _transact(api: DynamoDB, request: bytes) -> bool:
+    """Send a transaction; return whether its conditions said that something newer was there."""
+    try:
+        await api.call("TransactWriteItems", request)
+    except TransactionCanceledError as error:
+        if one_way.reasons_of(error).stale:
+            return True
+        raise _refined(error) from error
+    return False
 
 
 def _refined(

@@ -28,7 +28,7 @@ def _machine() -> str:
     """Name the running kernel and the process-id namespace: containers share a kernel, not pids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        namespace = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:  # not Linux
         return platform.node()
     return f"{boot}:{namespace}"

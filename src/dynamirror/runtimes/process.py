@@ -10,8 +10,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dynamirror.config.model import Mirror
+from dynamirror.engine.backfill import Backfill
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.lease import Lease
+from dynamirror.engine.redrive import Redriver
+from dynamirror.engine.verify import Verifier
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.identity import is_dead, me
 from dynamirror.wiring import Wiring
@@ -22,17 +25,51 @@ SEVERITY = (Exit.DONE, Exit.FINDING, Exit.UNUSABLE, Exit.HISTORY_LOST)
 """Of several mirrors' ends, the process reports the gravest: the rightmost."""
 
 
+def lease_of(wiring: Wiring, mirror: Mirror) -> Lease:
+    """Return this process's claim to read a mirror's stream."""
+    return Lease(wiring.checkpoints(mirror), me(), clock=wiring.clock, is_dead=is_dead)
+
+
 def consumer_of(wiring: Wiring, mirror: Mirror) -> Consumer:
     """Return what runs one mirror in this process."""
-    checkpoints = wiring.checkpoints(mirror)
     return Consumer(
         wiring.links(mirror),
         wiring.source(mirror),
-        checkpoints,
-        Lease(checkpoints, me(), clock=wiring.clock, is_dead=is_dead),
+        wiring.checkpoints(mirror),
+        lease_of(wiring, mirror),
         clock=wiring.clock,
         backoff=wiring.backoff,
     )
+
+
+def backfill_of(wiring: Wiring, mirror: Mirror) -> Backfill:
+    """Return what copies a mirror's source from this process."""
+    return Backfill(
+        wiring.links(mirror),
+        wiring.source(mirror),
+        wiring.checkpoints(mirror),
+        lease_of(wiring, mirror),
+        clock=wiring.clock,
+        backoff=wiring.backoff,
+    )
+
+
+def verifier_of(wiring: Wiring, mirror: Mirror) -> Verifier:
+    """Return what compares a mirror's tables from this process."""
+    return Verifier(
+        wiring.links(mirror),
+        wiring.source(mirror),
+        {place.name: wiring.api(place, mirror.transport) for place in mirror.targets},
+        wiring.checkpoints(mirror),
+        lease_of(wiring, mirror),
+        clock=wiring.clock,
+        backoff=wiring.backoff,
+    )
+
+
+def redriver_of(wiring: Wiring, mirror: Mirror) -> Redriver:
+    """Return what redrives a mirror's parked keys from this process."""
+    return Redriver(wiring.links(mirror), wiring.source(mirror), backoff=wiring.backoff)
 
 
 def run(main: Coroutine[Any, Any, Exit]) -> Exit:

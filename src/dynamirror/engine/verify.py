@@ -1,0 +1,231 @@
+"""Compare a source with a target, item by item, while both are written.
+
+The source is scanned and each page's items are read at the target by key; then the target's keys
+are scanned and looked for at the source. What differs is only a suspicion: it counts as drift once
+both sides, read again with strong consistency, still differ although the source's item has not
+changed for longer than the link's lag. Memory holds a page and the suspects, never a table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from dynamirror.config.model import Deletes
+from dynamirror.core.marks import stripped
+from dynamirror.core.values import Key, Wire, decode, differing
+from dynamirror.engine.checkpoints import Checkpoints
+from dynamirror.engine.lease import Lease
+from dynamirror.engine.links import Links
+from dynamirror.engine.reads import Item, Reads
+from dynamirror.engine.retry import Backoff
+from dynamirror.engine.source import described
+from dynamirror.ports import Clock, DynamoDB
+
+SEGMENTS = 4
+"""Scanned at the same time."""
+
+SUSPECTS_MAX = 5_000
+"""Suspects looked at again before more of the table is read."""
+
+SETTLE_MS = 5_000
+"""What a change may take beyond the link's lag; also where none is reported, as with Lambda."""
+
+REREAD_S = 0.5
+"""Time between two looks at the suspects."""
+
+PATIENCE_MS = 60_000
+"""An item that goes on changing for so long is told as in flight."""
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """One item that differs."""
+
+    kind: str
+    """``missing`` at the target, ``extra`` there, or ``different``."""
+    target: str
+    """The target's short name."""
+    key: Wire
+    attributes: list[str]
+    """In which attributes, if ``different``."""
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """How far a comparison has come."""
+
+    items: int = 0
+    """Items of the source compared, each target counted."""
+    expected_items: int = 0
+    """About how many there are; the service counts them every six hours."""
+    missing: int = 0
+    extra: int = 0
+    different: int = 0
+    in_flight: int = 0
+    """Items that changed too often to be compared."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether no drift was found."""
+        return not (self.missing or self.extra or self.different)
+
+
+class _Suspect(msgspec.Struct):
+    keys: Wire
+    image: bytes | None
+    """The source's, as it was when it was last seen to change; None: it had none."""
+    since_ms: int
+    first_ms: int
+
+
+class _Pair(msgspec.Struct, frozen=True):
+    """A source and one target, and what to overlook when their items are compared."""
+
+    name: str
+    source: Reads
+    target: Reads
+    ours: tuple[str, ...]
+
+    def same(self, one: Item | None, other: Item | None) -> bool:
+        return (one is None and other is None) or (
+            one is not None and other is not None and not self.differing(one, other)
+        )
+
+    def differing(self, one: Item, other: Item) -> list[str]:
+        return differing(stripped(one.image, self.ours), stripped(other.image, self.ours))
+
+
+class Verifier:
+    """Compares one mirror's source with each of its targets."""
+
+    def __init__(
+        self,
+        links: Links,
+        source: DynamoDB,
+        targets: Mapping[str, DynamoDB],
+        checkpoints: Checkpoints,
+        lease: Lease,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+    ) -> None:
+        self._links = links
+        self._source = source
+        self._targets = targets
+        self._checkpoints = checkpoints
+        self._lease = lease
+        self._clock = clock
+        self._backoff = backoff
+        self._on_drift: Callable[[Drift], None] = lambda _: None
+        self._on_progress: Callable[[Compared], None] = lambda _: None
+        self._counts = {"missing": 0, "extra": 0, "different": 0, "in_flight": 0}
+        self._items = 0
+        self._expected = 0
+
+    async def run(
+        self, on_drift: Callable[[Drift], None], on_progress: Callable[[Compared], None]
+    ) -> Compared:
+        """Compare everything; ``on_drift`` is told of each difference that stays."""
+        self._on_drift, self._on_progress = on_drift, on_progress
+        mirror = self._links.mirror
+        table = await described(self._source, mirror.source.table, self._backoff)
+        self._expected = table.items * len(mirror.targets)
+        source = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
+        deletes = {mirror.deletes, mirror.ttl_deletes}
+        for place in mirror.targets:
+            api = self._targets[place.name]
+            target = Reads(api, place.table, table.key_names, self._backoff)
+            ours = (*self._links.ours, mirror.sequence_attribute)
+            pair = _Pair(place.name, source, target, ours)
+            await asyncio.gather(*(self._look_for_missing(pair, n) for n in range(SEGMENTS)))
+            if deletes == {Deletes.MIRROR}:  # else what the source deleted may well be there
+                await asyncio.gather(*(self._look_for_extra(pair, n) for n in range(SEGMENTS)))
+        return self._compared()
+
+    async def _look_for_missing(self, pair: _Pair, segment: int) -> None:
+        suspects: dict[Key, _Suspect] = {}
+        async for page in pair.source.scan(segment, SEGMENTS):
+            theirs = await pair.target.get([item.keys for item in page])
+            for item in page:
+                if not pair.same(item, theirs.get(item.key)):
+                    image = bytes(item.image)
+                    suspects[item.key] = self._suspect(item.keys, image)
+            self._items += len(page)
+            self._on_progress(self._compared())
+            await self._settle(pair, suspects, unless_below=SUSPECTS_MAX)
+        await self._settle(pair, suspects)
+
+    async def _look_for_extra(self, pair: _Pair, segment: int) -> None:
+        suspects: dict[Key, _Suspect] = {}
+        async for page in pair.target.scan(segment, SEGMENTS, keys_only=True):
+            ours = await pair.source.get([item.keys for item in page], keys_only=True)
+            for item in page:
+                if item.key not in ours:
+                    suspects[item.key] = self._suspect(item.keys, None)
+            await self._settle(pair, suspects, unless_below=SUSPECTS_MAX)
+        await self._settle(pair, suspects)
+
+    def _suspect(self, keys: Wire, image: bytes | None) -> _Suspect:
+        now_ms = self._clock()
+        return _Suspect(keys, image, now_ms, now_ms)
+
+    async def _settle(
+        self, pair: _Pair, suspects: dict[Key, _Suspect], unless_below: int = 1
+    ) -> None:
+        """Read suspects again until each is equal, drift, or changes too often to tell."""
+        if len(suspects) < unless_below:
+            return
+        while suspects:
+            lag_ms = await self._lag_ms()
+            keys = [suspect.keys for suspect in suspects.values()]
+            mine, theirs = await pair.source.get(keys), await pair.target.get(keys)
+            for key in list(suspects):
+                one, other = mine.get(key), theirs.get(key)
+                if self._is_settled(pair, suspects[key], one, other, lag_ms):
+                    del suspects[key]
+            if suspects:
+                await asyncio.sleep(REREAD_S)
+        self._on_progress(self._compared())
+
+    def _is_settled(
+        self,
+        pair: _Pair,
+        suspect: _Suspect,
+        one: Item | None,
+        other: Item | None,
+        lag_ms: int,
+    ) -> bool:
+        if pair.same(one, other):
+            return True
+        now_ms = self._clock()
+        image = None if one is None else bytes(one.image)
+        if image != suspect.image:
+            suspect.image, suspect.since_ms = image, now_ms
+        if now_ms - suspect.since_ms > lag_ms + SETTLE_MS:
+            self._tell(pair, suspect.keys, one, other)
+            return True
+        if now_ms - suspect.first_ms > lag_ms + PATIENCE_MS:
+            self._counts["in_flight"] += 1
+            return True
+        return False
+
+    def _tell(self, pair: _Pair, keys: Wire, one: Item | None, other: Item | None) -> None:
+        attributes: list[str] = []
+        if one is not None and other is not None:
+            kind, attributes = "different", pair.differing(one, other)
+        else:
+            kind = "extra" if one is None else "missing"
+        self._counts[kind] += 1
+        self._on_drift(Drift(kind, pair.name, keys, attributes))
+
+    async def _lag_ms(self) -> int:
+        """Return how far behind a running engine says it is; 0 where none runs."""
+        lease = (await self._checkpoints.load()).lease
+        if lease is None or not lease["report"] or self._lease.is_free(lease):
+            return 0
+        report = decode(lease["report"].encode())
+        return int(report["lag_ms"]) + max(0, self._clock() - int(report["at_ms"]))
+
+    def _compared(self) -> Compared:
+        return Compared(self._items, self._expected, **self._counts)
