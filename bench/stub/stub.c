@@ -317,7 +317,8 @@ static uint64_t get_records(struct text *t, const char *body, size_t size) {
     uint64_t page = (uint64_t)stream_page, from = stream_records;
     if (member(body, size, "Limit", limit, sizeof limit) && strtoull(limit, NULL, 10) < page)
         page = strtoull(limit, NULL, 10);
-    if (page * record.size > PAGE_BYTES_MAX) page = PAGE_BYTES_MAX / record.size;
+    uint64_t data = 2 * (uint64_t)item_bytes + 20; /* the limit is on data, not on its JSON */
+    if (page * data > PAGE_BYTES_MAX) page = PAGE_BYTES_MAX / data;
     const char *bar = strrchr(iterator, '|');
     if (bar) from = strtoull(bar + 1, NULL, 10);
     if (from > stream_records) from = stream_records;
