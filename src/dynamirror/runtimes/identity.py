@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+from itertools import count
 from pathlib import Path
+
+_numbers = count(1)
 
 
 def me() -> str:
-    """Return this process's name, e.g. ``build-7 process 4711 (9f3c...:4026531836:88231)``."""
+    """Return a new name for something of this process that holds a lease.
+
+    For example ``build-7 process 4711 (9f3c...:4026531836:88231:1)``.
+    """
     pid = os.getpid()
-    return f"{platform.node()} process {pid} ({_machine()}:{_started(pid)})"
+    return f"{platform.node()} process {pid} ({_machine()}:{_started(pid)}:{next(_numbers)})"
 
 
 def is_dead(owner: str) -> bool:
@@ -18,7 +24,7 @@ def is_dead(owner: str) -> bool:
     try:
         name, mark = owner.rsplit(" (", 1)
         pid = int(name.rsplit(" ", 1)[1])
-        machine, _, started = mark.rstrip(")").rpartition(":")
+        machine, started, _ = mark.rstrip(")").rsplit(":", 2)
     except ValueError:
         return False
     return machine == _machine() and _started(pid) != started
