@@ -44,11 +44,12 @@ COMPARATORS = ("=", "<>", "<", "<=", ">", ">=")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition, read. ``aliases`` and ``values`` are the placeholders it uses."""
+    """A condition, read. ``aliases``, ``values`` and ``bare`` are the words it uses."""
 
     node: Node
     aliases: tuple[str, ...]
     values: tuple[str, ...]
+    bare: tuple[str, ...]
 
     def check(self, names: Names, values: Values) -> None:
         """Raise ExpressionError unless the names and values given make sense of it."""
@@ -70,7 +71,9 @@ def parse_condition(text: str) -> Condition:
     parser = _Parser(text)
     node = parser.disjunction()
     parser.words.finish()
-    return Condition(node, tuple(parser.words.aliases), tuple(parser.words.values))
+    return Condition(
+        node, tuple(parser.words.aliases), tuple(parser.words.values), tuple(parser.words.bare)
+    )
 
 
 class _Parser:

@@ -79,7 +79,8 @@ _WORD = re.compile(
 class Reader:
     """The words of one expression, taken from left to right.
 
-    ``aliases`` and ``values`` list the placeholders that were met, each once, in that order.
+    ``aliases`` and ``values`` list the placeholders that were met, ``bare`` the names of attributes
+    that were written out, each once, in that order.
     """
 
     def __init__(self, text: str) -> None:
@@ -87,6 +88,7 @@ class Reader:
             raise ExpressionError(f"an expression is at most {TEXT_BYTES_MAX} bytes long")
         self.aliases: dict[str, None] = {}
         self.values: dict[str, None] = {}
+        self.bare: dict[str, None] = {}
         self._words = _words(text)
         self._next = 0
         self._depth = 0
@@ -181,8 +183,7 @@ class Reader:
         word = self.word
         if word.kind not in ("name", "alias"):
             raise self.wrong("the name of an attribute")
-        if word.kind == "alias":
-            self.aliases[word.text] = None
+        (self.aliases if word.kind == "alias" else self.bare)[word.text] = None
         self._next += 1
         return word.text
 

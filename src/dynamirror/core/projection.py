@@ -49,6 +49,7 @@ class Projection:
 
     paths: tuple[Path, ...]
     aliases: tuple[str, ...]
+    bare: tuple[str, ...]
 
     def bound(self, names: Names) -> Tree:
         """Return the paths as a tree for ``projected``. Raises ExpressionError for overlaps."""
@@ -63,7 +64,7 @@ def parse_projection(text: str) -> Projection:
     while reader.takes(","):
         paths.append(reader.path())
     reader.finish()
-    return Projection(tuple(paths), tuple(reader.aliases))
+    return Projection(tuple(paths), tuple(reader.aliases), tuple(reader.bare))
 
 
 def projected(item: Wire, wanted: Tree) -> Wire:

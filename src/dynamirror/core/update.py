@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """An update, read. ``aliases`` and ``values`` are the placeholders it uses."""
+    """An update, read. ``aliases``, ``values`` and ``bare`` are the words it uses."""
 
     actions: tuple[Action, ...]
     aliases: tuple[str, ...]
     values: tuple[str, ...]
+    bare: tuple[str, ...]
 
     @property
     def only_removes(self) -> bool:
@@ -144,7 +145,7 @@ def parse_update(text: str) -> Update:
             words.count_operator()
             actions.append(action(words))
     words.finish()
-    return Update(tuple(actions), tuple(words.aliases), tuple(words.values))
+    return Update(tuple(actions), tuple(words.aliases), tuple(words.values), tuple(words.bare))
 
 
 def _assignment(words: Reader) -> Assignment:

@@ -18,6 +18,8 @@ from dynamirror.core.values import Wire, canonical_number
 from .refusals import invalid, malformed
 
 NESTING_MAX = 32
+"""Levels of an attribute: itself, and each value in another; the deepest leaf is on the 32nd."""
+
 NUMBER_DIGITS_MAX = 38
 NUMBER_EXPONENT_MIN, NUMBER_EXPONENT_MAX = -130, 125
 
@@ -80,7 +82,7 @@ def checked_value(value: Any, nesting: int = 1) -> tuple[Wire, int]:
 
 
 def _checked_document(value: Wire, kind: str, body: Any, nesting: int) -> tuple[Wire, int]:
-    if nesting > NESTING_MAX:
+    if nesting >= NESTING_MAX and body:
         raise invalid("Nesting Levels have exceeded supported limits")
     if kind == "M":
         members, size = checked(body, nesting + 1)

@@ -9,20 +9,25 @@ from dynamirror.core.expressions import ExpressionError, Names, Values
 
 from .items import checked_value
 from .refusals import invalid, malformed
+from .reserved import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dynamirror.core.values import Wire
 
-_P = TypeVar("_P")
 
-
-class Placeholders(Protocol):
+class Expression(Protocol):
     """What a parsed expression says of the names and values it uses."""
 
     @property
     def aliases(self) -> tuple[str, ...]: ...
+    @property
+    def bare(self) -> tuple[str, ...]: ...
+
+
+_P = TypeVar("_P")
+_E = TypeVar("_E", bound=Expression)
 
 
 def names_of(request: Wire) -> Names:
@@ -51,7 +56,7 @@ def values_of(request: Wire) -> Values:
     return {name: checked_value(value)[0] for name, value in values.items()}
 
 
-def parsed(parse: Callable[[str], _P], request: Wire, slot: str) -> _P | None:
+def parsed(parse: Callable[[str], _E], request: Wire, slot: str) -> _E | None:
     """Read one of the request's expressions, None where it has none. Raises RefusedError."""
     text = request.get(slot)
     if text is None:
@@ -60,7 +65,13 @@ def parsed(parse: Callable[[str], _P], request: Wire, slot: str) -> _P | None:
         raise malformed(f"{slot} is a text")
     if not text:
         raise invalid(f"Invalid {slot}: The expression can not be empty")
-    return sound(slot, parse, text)
+    expression = sound(slot, parse, text)
+    for name in expression.bare:
+        if name.upper() in RESERVED:
+            raise invalid(
+                f"Invalid {slot}: Attribute name is a reserved keyword; reserved keyword: {name}"
+            )
+    return expression
 
 
 def parsed_condition(request: Wire, slot: str, names: Names, values: Values) -> Condition | None:
@@ -79,7 +90,7 @@ def sound(slot: str, call: Callable[..., _P], *arguments: Any) -> _P:
         raise invalid(f"Invalid {slot}: {error}") from None
 
 
-def check_used(names: Names, values: Values, *expressions: Placeholders | None) -> None:
+def check_used(names: Names, values: Values, *expressions: Expression | None) -> None:
     """Refuse names and values that no expression of the request uses."""
     if not names and not values:
         return
