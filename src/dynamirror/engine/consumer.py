@@ -120,7 +120,7 @@ class Consumer:
         self._appliers = await self.links.open(epoch_of(known, stream), follower.fail)
         self._to_appliers = to_each([applier.submit for applier in self._appliers])
         keeping = [
-            asyncio.create_task(self._lease.keep(self._report)),
+            asyncio.create_task(self._lease.keep(lambda: encode(self.report()).decode())),
             asyncio.create_task(self._obey(follower)),
         ]
         for task in keeping:
@@ -159,7 +159,8 @@ class Consumer:
                 said = asking
             await asyncio.sleep(CONTROL_S)
 
-    def _report(self) -> str:
+    def report(self) -> Report:
+        """Tell how it goes."""
         readers = self._follower.readers.values() if self._follower else ()
         now_ms = self._clock()
         oldest_ms = min(
@@ -167,7 +168,7 @@ class Consumer:
             default=now_ms,
         )
         parking = self.links.parking
-        report = Report(
+        return Report(
             state="paused" if self.paused else "following",
             at_ms=now_ms,
             records=sum(reader.records for reader in readers),
@@ -179,7 +180,6 @@ class Consumer:
             throttles=sum(applier.throttles for applier in self._appliers),
             parked_keys=parking.held if parking else 0,
         )
-        return encode(report).decode()
 
 
 def _pass_on(task: asyncio.Task[None], follower: Follower) -> None:
