@@ -10,12 +10,21 @@ around parentheses.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from .expressions import CACHED_TEXTS, ExpressionError, Names, Path, Reader, Scope, Value, Values
-from .predicates import (
+from dynamirror.core.expressions import (
+    CACHED_TEXTS,
+    ExpressionError,
+    Names,
+    Path,
+    Reader,
+    Scope,
+    Value,
+    Values,
+)
+from dynamirror.core.predicates import (
     AllOf,
     AnyOf,
     BeginsWith,
@@ -30,11 +39,7 @@ from .predicates import (
     Operand,
     Size,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .values import Wire
+from dynamirror.core.values import Wire
 
 IN_VALUES_MAX = 100
 """Values of one IN (Developer Guide, 'Comparison operator and function reference')."""

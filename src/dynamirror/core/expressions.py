@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .values import Wire
+from dynamirror.core.values import Wire
 
 TEXT_BYTES_MAX = 4_096
 """An expression's length (Developer Guide, 'Constraints': 4 KB)."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import operator
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .expressions import (
+from dynamirror.core.expressions import (
     ExpressionError,
     Names,
     Path,
@@ -24,10 +25,7 @@ from .expressions import (
     Values,
     kind_of,
 )
-from .values import Wire, canonical
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from dynamirror.core.values import Wire, canonical
 
 TYPES = ("S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL")
 

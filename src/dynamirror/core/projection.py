@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .expressions import CACHED_TEXTS, ExpressionError, Names, Path, Reader, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from .values import Wire
+from dynamirror.core.expressions import CACHED_TEXTS, ExpressionError, Names, Path, Reader, Step
+from dynamirror.core.values import Wire
 
 Tree = dict[Any, Any]
 """Paths by their steps: a dict at each step on the way, and what stands at the end of each path."""

@@ -11,11 +11,11 @@ SET beyond its end appends. The item given is never changed: the new one shares 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from .actions import (
+from dynamirror.core.actions import (
     REMOVED,
     Action,
     Addition,
@@ -27,13 +27,9 @@ from .actions import (
     Sum,
     Term,
 )
-from .expressions import CACHED_TEXTS, ExpressionError, Names, Reader, Scope, Values
-from .projection import Tree, tree
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .values import Wire
+from dynamirror.core.expressions import CACHED_TEXTS, ExpressionError, Names, Reader, Scope, Values
+from dynamirror.core.projection import Tree, tree
+from dynamirror.core.values import Wire
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from .lineage import VIEW_TYPES, Stream
-from .refusals import in_use, invalid, not_found
-from .tables import Region, Table
-
-if TYPE_CHECKING:
-    from dynamirror.core.values import Wire
+from dynamirror.core.values import Wire
+from dynamirror.memory.lineage import VIEW_TYPES, Stream
+from dynamirror.memory.refusals import in_use, invalid, not_found
+from dynamirror.memory.tables import Region, Table
 
 TABLES_PER_PAGE_MAX = 100
 

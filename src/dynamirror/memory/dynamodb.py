@@ -14,19 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.errors import RefusedError
-
-from . import control, reads, streams, writes
-from .refusals import invalid, malformed, refusal
-from .tables import Region, Table
-
-if TYPE_CHECKING:
-    from dynamirror.ports import Clock
+from dynamirror.memory import control, reads, streams, writes
+from dynamirror.memory.refusals import invalid, malformed, refusal
+from dynamirror.memory.tables import Region, Table
+from dynamirror.ports import Clock
 
 Hook = Callable[[str, bytes], Awaitable[None]]
 """Awaited with an operation and its request; what it raises, the caller gets."""

@@ -14,8 +14,7 @@ from typing import Any
 
 from dynamirror.core.limits import ITEM_BYTES_MAX
 from dynamirror.core.values import Wire, canonical_number
-
-from .refusals import invalid, malformed
+from dynamirror.memory.refusals import invalid, malformed
 
 NESTING_MAX = 32
 """Levels of an attribute: itself, and each value in another; the deepest leaf is on the 32nd."""

@@ -12,16 +12,12 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any
 
 from dynamirror.core.values import Wire, encode
-
-from .items import item_bytes
-
-if TYPE_CHECKING:
-    from random import Random
-
-    from dynamirror.ports import Clock
+from dynamirror.memory.items import item_bytes
+from dynamirror.ports import Clock
 
 HASHES = 2**32
 """Number of hash values; the open shards of a stream divide them among them."""

@@ -7,22 +7,25 @@ hooks.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
+from dynamirror.core.condition import Condition
 from dynamirror.core.expressions import Names, Path, Value
 from dynamirror.core.predicates import BeginsWith, Between, Comparison, Node
 from dynamirror.core.projection import Projection, Tree, parse_projection, projected
-
-from .lineage import HASHES
-from .refusals import invalid
-from .requests import check_used, names_of, parsed, parsed_condition, sound, values_of
-from .tables import Key, Region, Table, place_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from dynamirror.core.condition import Condition
-    from dynamirror.core.values import Wire
+from dynamirror.core.values import Wire
+from dynamirror.memory.lineage import HASHES
+from dynamirror.memory.refusals import invalid
+from dynamirror.memory.requests import (
+    check_used,
+    names_of,
+    parsed,
+    parsed_condition,
+    sound,
+    values_of,
+)
+from dynamirror.memory.tables import Key, Region, Table, place_of
 
 PAGE_BYTES_MAX = 1024 * 1024
 BATCH_KEYS_MAX = 100

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from dynamirror.core.condition import Condition, parse_condition
 from dynamirror.core.expressions import ExpressionError, Names, Values
-
-from .items import checked_value
-from .refusals import invalid, malformed
-from .reserved import RESERVED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dynamirror.core.values import Wire
+from dynamirror.core.values import Wire
+from dynamirror.memory.items import checked_value
+from dynamirror.memory.refusals import invalid, malformed
+from dynamirror.memory.reserved import RESERVED
 
 
 class Expression(Protocol):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from dynamirror.core.limits import GET_RECORDS_MAX, SHARDS_PER_PAGE_MAX
+from dynamirror.core.values import Wire
 from dynamirror.errors import ThrottledError
-
-from .refusals import expired, invalid, not_found, refusal, trimmed
-
-if TYPE_CHECKING:
-    from dynamirror.core.values import Wire
-
-    from .lineage import Shard, Stream
-    from .tables import Region
+from dynamirror.memory.lineage import Shard, Stream
+from dynamirror.memory.refusals import expired, invalid, not_found, refusal, trimmed
+from dynamirror.memory.tables import Region
 
 ITERATOR_MS_MAX = 15 * 60 * 1000
 """How long a shard iterator lives (API: GetShardIterator)."""

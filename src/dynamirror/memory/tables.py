@@ -7,23 +7,19 @@ from __future__ import annotations
 
 from base64 import b64decode
 from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any
 from zlib import crc32
 
 from dynamirror.core.values import Wire, same
-
-from .items import checked_value
-from .lineage import TTL_IDENTITY, Stream
-from .refusals import invalid, not_found
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from random import Random
-
-    from dynamirror.ports import Clock
+from dynamirror.memory.items import checked_value
+from dynamirror.memory.lineage import TTL_IDENTITY, Stream
+from dynamirror.memory.refusals import invalid, not_found
+from dynamirror.ports import Clock
 
 Key = tuple[str, ...]
 """An item's key: the text of its partition key, then that of its sort key, if the table has one."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dynamirror.core.condition import Condition
 from dynamirror.core.expressions import ExpressionError, Names, Values
 from dynamirror.core.projection import Tree, projected
 from dynamirror.core.update import Update, parse_update
 from dynamirror.core.values import Wire, encode
 from dynamirror.errors import RefusedError
-
-from .items import checked_item, item_bytes
-from .refusals import (
+from dynamirror.memory.items import checked_item, item_bytes
+from dynamirror.memory.refusals import (
     CONDITION_FAILED,
     canceled,
     condition_failed,
@@ -26,12 +26,15 @@ from .refusals import (
     refusal,
     too_many,
 )
-from .requests import check_used, names_of, parsed, parsed_condition, sound, values_of
-
-if TYPE_CHECKING:
-    from dynamirror.core.condition import Condition
-
-    from .tables import Key, Region, Table
+from dynamirror.memory.requests import (
+    check_used,
+    names_of,
+    parsed,
+    parsed_condition,
+    sound,
+    values_of,
+)
+from dynamirror.memory.tables import Key, Region, Table
 
 BATCH_WRITES_MAX = 25
 BATCH_BYTES_MAX = 16 * 1024 * 1024
