@@ -99,7 +99,8 @@ class Checkpoints:
 
         Raises ConditionFailedError if somebody else did so meanwhile: load again.
         """
-        streams = (*known.streams, stream) if stream not in known.streams else known.streams
+        fresh = stream not in known.streams
+        streams = (*known.streams, stream) if fresh else known.streams
         condition: Wire = {"ConditionExpression": "attribute_not_exists(#l)"}
         names = {"#l": "link"}
         if known.streams:
@@ -114,7 +115,10 @@ class Checkpoints:
             streams=list(streams),
             enrolled_ms=now_ms,
         )
-        return await self.load()
+        positions = {} if fresh else known.positions
+        return msgspec.structs.replace(
+            known, streams=streams, enrolled_ms=now_ms, lost=None, positions=positions
+        )
 
     async def lose(self, known: Known, why: str) -> None:
         """Write down that history was lost, so that no restart passes over it."""

@@ -7,14 +7,23 @@ Nothing that exists is ever replaced or given another schema: what would need th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from dynamirror.config.model import Deletes, Guard, Mirror, Place, Transport
+from dynamirror.config.model import Deletes, Mirror, Place, Transport
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.findings import Finding, Severity, found, label
+from dynamirror.engine.needs import (
+    EXPIRES_AT,
+    IMAGES,
+    Ours,
+    spot,
+    tables_of_ours,
+    view_type,
+    wrong_expiry,
+    wrong_keys,
+)
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.schema import creation, left_behind, of_ours
 from dynamirror.engine.source import Table, describe
@@ -22,11 +31,6 @@ from dynamirror.errors import AccessDeniedError, DynamirrorError, InUseError, Re
 from dynamirror.ports import DynamoDB
 
 ApiOf = Callable[[Place, Transport], DynamoDB]
-
-EXPIRES_AT = "expires_at"
-"""The attribute by which rows of our tables expire."""
-
-IMAGES = "NEW_AND_OLD_IMAGES"
 
 POLL_S = 2.0
 POLLS_MAX = 300
@@ -46,15 +50,6 @@ class UnreadyError(DynamirrorError):
     """A table did not become ACTIVE in time."""
 
     hint = "Look at the table in the AWS console, then run `dynamirror init CONFIG` again."
-
-
-class Ours(msgspec.Struct, frozen=True, kw_only=True):
-    """A table of our own that a mirror needs."""
-
-    place: Place
-    keys: tuple[str, ...]
-    """All of type S, partition key first."""
-    purpose: str
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -84,37 +79,6 @@ class Plan(msgspec.Struct, frozen=True):
 
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...]
-
-
-def spot(place: Place, table: str | None = None) -> Place:
-    """Return what identifies a table: its place without the short name."""
-    return replace(place, name="", table=table or place.table)
-
-
-def tables_of_ours(mirror: Mirror) -> list[Ours]:
-    """Return the tables that a mirror keeps for itself."""
-    tables = [
-        Ours(
-            place=spot(mirror.source, mirror.checkpoints),
-            keys=("link", "shard"),
-            purpose="how far the stream was applied",
-        ),
-        Ours(
-            place=spot(mirror.source, mirror.parked),
-            keys=("k", "seq"),
-            purpose="changes that can't be applied",
-        ),
-    ]
-    if mirror.guard is Guard.LEDGER:
-        tables += [
-            Ours(
-                place=spot(target, mirror.ledger_of(target)),
-                keys=("k",),
-                purpose="the last change of each key",
-            )
-            for target in mirror.targets
-        ]
-    return tables
 
 
 async def observe(mirrors: Sequence[Mirror], api_of: ApiOf, backoff: Backoff) -> World:
@@ -187,7 +151,7 @@ class _Planner:
         self._stream(mirror, source.table)
         for target in mirror.targets:
             if self._world[spot(target)].table is None:
-                self._target(mirror, target, source)
+                self._target(mirror, target, source.table, source.expires_by)
         for ours in tables_of_ours(mirror):
             self._ours(mirror, ours)
 
@@ -208,15 +172,16 @@ class _Planner:
         elif source.view_type != IMAGES:
             self.findings.append(view_type(place, source))
 
-    def _target(self, mirror: Mirror, target: Place, source: Seen) -> None:
-        assert source.table is not None  # noqa: S101 - for the type checker; ``add`` saw to it
-        request = creation(source.table.description)
+    def _target(
+        self, mirror: Mirror, target: Place, source: Table, source_expires_by: str | None
+    ) -> None:
+        request = creation(source.description)
         where = f"like {label(mirror.source)}"
         self._step(mirror, spot(target), f"create table {label(target)} {where}", **request)
-        expires_by = source.expires_by if mirror.ttl_deletes is Deletes.MIRROR else None
+        expires_by = source_expires_by if mirror.ttl_deletes is Deletes.MIRROR else None
         if expires_by is not None:
             self._expire(mirror, spot(target), expires_by)
-        for what in left_behind(source.table.description):
+        for what in left_behind(source.description):
             self.findings.append(found(Severity.NOTE, target, f"not copied: {what}"))
         self._world[spot(target)] = Seen(Table({**request, "TableName": target.table}), expires_by)
 
@@ -263,45 +228,6 @@ class _Planner:
         self.steps.append(step)
 
 
-def view_type(place: Place, table: Table) -> Finding:
-    """Return the finding that a stream carries too little."""
-    return found(
-        Severity.UNUSABLE,
-        place,
-        f"the stream carries {table.view_type}, a mirror needs {IMAGES}",
-        "a stream's view type can't be changed: see that no reader needs this stream, turn it off"
-        " (UpdateTable, StreamEnabled=false), then run `dynamirror init CONFIG --yes`",
-    )
-
-
-def wrong_keys(ours: Ours, table: Table) -> Finding | None:
-    """Return the finding that a table of our name isn't ours, unless its keys say that it is."""
-    if table.key_names == ours.keys and set(table.key_types) == {"S"}:
-        return None
-    keys = ", ".join(f"{name} ({kind})" for name, kind in _keys(table))
-    return found(
-        Severity.UNUSABLE,
-        ours.place,
-        f"the table for {ours.purpose} has the key {keys}, not "
-        + ", ".join(f"{name} (S)" for name in ours.keys),
-        "give this mirror another table of its own (checkpoint_table, parked_table, ledger_table)",
-    )
-
-
-def wrong_expiry(place: Place, attribute: str) -> Finding:
-    """Return the finding that rows of ours expire by another attribute than they carry."""
-    return found(
-        Severity.FINDING,
-        place,
-        f"time to live goes by {attribute!r}, rows of dynamirror carry {EXPIRES_AT!r}",
-        "turn time to live off, wait for an hour, then run `dynamirror init CONFIG --yes`",
-    )
-
-
-def _keys(table: Table) -> Iterator[tuple[str, str]]:
-    return zip(table.key_names, table.key_types, strict=True)
-
-
 async def carry_out(
     made: Plan,
     api_of: ApiOf,
@@ -320,13 +246,21 @@ async def carry_out(
         try:
             await persist(lambda: api.call(step.operation, body), backoff)
         except InUseError:
-            if step.operation == "UpdateTimeToLive":
+            if step.operation != "CreateTable":  # made meanwhile by somebody else
                 raise
         await _active(api, step.place, backoff, poll_s)
         on_step(step)
 
     for phase in PHASES:
-        await asyncio.gather(*(do(step) for step in made.steps if step.operation == phase))
+        steps = [step for step in made.steps if step.operation == phase]
+        await asyncio.gather(*(do(step) for step in steps if not _indexed(step)))
+        # The service makes one table with indexes at a time (API reference, CreateTable).
+        for step in filter(_indexed, steps):
+            await do(step)
+
+
+def _indexed(step: Step) -> bool:
+    return "GlobalSecondaryIndexes" in step.request or "LocalSecondaryIndexes" in step.request
 
 
 async def _active(api: DynamoDB, place: Place, backoff: Backoff, poll_s: float) -> None:
