@@ -75,6 +75,11 @@ class Consumer:
         self._appliers: list[Applier] = []
         self._follower: Follower | None = None
 
+    @property
+    def drained(self) -> bool:
+        """Whether nothing was left to read or apply, as far as the stream tells."""
+        return self._follower is not None and self._follower.drained
+
     async def run(self, *, once: bool = False) -> None:
         """Mirror until cancelled, or, with ``once``, until nothing is left to do.
 
