@@ -21,7 +21,7 @@ TABLE = "Stories"
 WRITES_AT_ONCE = 8
 
 _WORDS = (
-    ["river", "lantern", "orchard", "signal", "harbour", "winter", "thread", "copper", "meadow", "engine", "letter", "glass"]
+    "river lantern orchard signal harbour winter thread copper meadow engine letter glass".split()  # noqa: SIM905
 )
 
 
