@@ -240,4 +240,4 @@ def test_a_value_that_can_never_fit_is_refused(
         table.put(KEY, ConditionExpression=condition, ExpressionAttributeValues={":a": value})
 
     checked = isinstance(refused.value, RefusedError)
-    assert checked is table.service.profile.given_values_checked
+    assert checked is table.service.profile.expressions_exact
