@@ -22,17 +22,21 @@ from dynamirror.wiring import Wiring
 
 REGIONS = ("us-east-1", "eu-west-1")
 
-CONFIG = f"""\
-[mirrors.stories]
-mode = "one-way"
-source  = {{ region = "{REGIONS[0]}", table = "{TABLE}" }}
-targets = [{{ region = "{REGIONS[1]}" }}]
-"""
-
 TICK_S = 0.25
 
 DRAIN_S_MAX = 60.0
 """How long the engine may need, after the last write, until nothing is left."""
+
+
+def configuration(url: str) -> str:
+    """Return the configuration of the mirror between two regions of the server at a URL."""
+    source, target = (f'{{ region = "{region}", endpoint_url = "{url}"' for region in REGIONS)
+    return f"""\
+[mirrors.stories]
+mode = "one-way"
+source  = {source}, table = "{TABLE}" }}
+targets = [{target} }}]
+"""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
