@@ -33,6 +33,8 @@ class Profile:
     that size() or begins_with() doesn't take makes a comparison false."""
     missing_differs_from_missing: bool = True
     """``a <> b`` holds where neither is there, and ``a = b`` doesn't."""
+    sums_exact: bool = True
+    """SET + and ADD count in 38 digits, and refuse what needs more."""
     switching_twice_refused: bool = True
     """A stream or expiry can't be switched on that is on, nor a stream off that is off."""
     base64_checked: bool = True
@@ -54,6 +56,7 @@ MINISTACK = Profile(
     expressions_exact=False,
     missing_differs_from_missing=False,
     base64_checked=False,
+    sums_exact=False,
     switching_twice_refused=False,
 )
 

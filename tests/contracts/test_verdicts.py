@@ -29,7 +29,7 @@ _SIMPLE = (
 _JOINING = ("AND", "OR", "NOT") * 4
 _FUNCTIONS = ("if_not_exists({p}, {v})", "list_append({p}, {v})", "if_not_exists({p}, {n}) + {n}")
 
-numbers = st.sampled_from(["0", "1", "-1", "2", "10", "9", "1.5", "12345678901234567890123456789"])
+numbers = st.sampled_from(["0", "1", "-1", "2", "10", "9", "1.5", "12345678901234567890"])
 texts = st.sampled_from(["", "a", "ab", "b", "B", "ä", "1"])
 binaries = st.sampled_from(["", "AQ==", "AQI=", "/w=="])
 scalars: st.SearchStrategy[Wire] = st.one_of(
