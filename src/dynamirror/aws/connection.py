@@ -34,6 +34,7 @@ class Connection(asyncio.BufferedProtocol):
     """Lives from connect to loss. asyncio and uvloop both set TCP_NODELAY on it."""
 
     __slots__ = (
+        "_aged",
         "_answer",
         "_begun",
         "_body",
@@ -63,7 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._body: bytes | list[bytes] = b""
-        self._begun = self._complete = self._keep = False
+        self._begun = self._complete = self._keep = self._aged = False
         self._crc32 = self._date = b""
         self._received = self._served = self._seen = 0
         self._quiet_since_s = now_s
@@ -100,6 +101,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def sweep(self, tick: int, now_s: float, idle_s_max: float) -> None:
         """Give up an overdue answer; close what was quiet for too long or is too old."""
+        self._aged = now_s >= self._retire_at_s
         if self._answer is not None:
             if tick >= self.overdue_tick:
                 self._fail(TransientError("Timeout", "no answer by the deadline"))
@@ -107,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._served != self._seen:
             self._seen = self._served
             self._quiet_since_s = now_s
-        if now_s >= self._retire_at_s or now_s - self._quiet_since_s >= idle_s_max:
+        if self._aged or now_s - self._quiet_since_s >= idle_s_max:
             self.drop()
 
     # -- called by the event loop
@@ -199,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
             answer.set_result((self._parser.get_status_code(), body, self._date))
         # An answer that overtakes its own request (a refusal of its size) leaves the rest of
         # the request behind on this connection.
-        if self._keep and not self._transport.get_write_buffer_size():  # type: ignore[union-attr]  # connected
+        if self._keep and not self._aged and not self._transport.get_write_buffer_size():  # type: ignore[union-attr]  # connected
             self._pool.release(self)
         else:
             self.drop()
