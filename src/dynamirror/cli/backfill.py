@@ -73,7 +73,7 @@ def command(
     wiring = wired(ctx, config)
     mirrors = chosen(wiring.config, mirror)
     done: dict[str, Copied] = {}
-    with output.progress() as progress:
+    with output.progress("backfill") as progress:
 
         async def work(mirror: Mirror) -> Exit:
             how = "" if mirror.guard is Guard.LEDGER else ", the mirror is paused meanwhile"
@@ -81,9 +81,7 @@ def command(
             if not as_json:
                 output.aside(f"{mirror.name}: copying {label(mirror.source)} to {targets}{how}")
             copied = await backfill_of(wiring, mirror).run(
-                lambda so_far: progress.update(
-                    f"backfill {mirror.name}", so_far.items + so_far.skipped, so_far.expected_items
-                ),
+                lambda so_far: progress.update(mirror.name, so_far.items, so_far.expected_items),
                 segment,
             )
             done[mirror.name] = copied
@@ -92,8 +90,8 @@ def command(
         end = perform(wiring, output, mirrors, work)
     for name, copied in done.items():
         output.say(
-            f"{name}: {copied.items:,} items copied, {copied.skipped:,} were there already"
-            " or newer",
+            f"{name}: {copied.items:,} items read and copied, but for {copied.skipped:,} that were"
+            " there already or newer",
             "good",
         )
     output.line("summary", **summary(done))

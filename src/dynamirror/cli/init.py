@@ -72,14 +72,10 @@ async def _init(wiring: Wiring, output: Output, mirrors: tuple[Mirror, ...], *, 
 def _show(output: Output, made: Plan, *, yes: bool) -> None:
     if not made.steps:
         output.say("nothing to do: everything is there", "good")
-    elif not yes:
-        output.say("to do:", "bold")
+    else:
+        output.say("to do:" if not yes else "doing:", "bold")
         for number, step in enumerate(made.steps, 1):
             output.say(f"  {number}. {step.sentence}")
-    else:
-        output.say(f"{len(made.steps)} steps:", "bold")
-        for step in made.steps:
-            output.say(f"  - {step.sentence}")
     for finding in made.findings:
         _tell(output, finding)
 

@@ -110,11 +110,11 @@ class Output:
         if error.hint:
             self.aside(f"hint: {error.hint}")
 
-    def progress(self) -> Progressing:
-        """Return a display of how far items have come."""
+    def progress(self, doing: str) -> Progressing:
+        """Return a display of how far items have come; ``doing`` is the command's verb."""
         if self.as_json:
-            return _JsonProgress(self)
-        return _Bars(self._err) if self.live_terminal else _Lines(self)
+            return _JsonProgress(self, doing)
+        return _Bars(self._err, doing) if self.live_terminal else _Lines(self, doing)
 
     @contextmanager
     def live(self, header: Sequence[str]) -> Iterator[Live]:
@@ -151,7 +151,7 @@ class Progressing(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-    def update(self, label: str, done: int, expected: int) -> None:
+    def update(self, mirror: str, done: int, expected: int) -> None:
         """Note how many of about how many items are done; ``expected`` 0: unknown."""
         ...
 
@@ -159,7 +159,8 @@ class Progressing(Protocol):
 class _Bars:
     """Bars on a terminal."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, doing: str) -> None:
+        self._doing = doing
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -177,21 +178,23 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def update(self, label: str, done: int, expected: int) -> None:
-        if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=None, told="")
-            self._rates[label] = _Rate()
+    def update(self, mirror: str, done: int, expected: int) -> None:
+        if mirror not in self._tasks:
+            label = f"{self._doing} {mirror}"
+            self._tasks[mirror] = self._progress.add_task(label, total=None, told="")
+            self._rates[mirror] = _Rate()
         # The service counts items every six hours only: never show more than all.
         total = max(expected, done) if expected else None
-        told = f"{done:,} items, {self._rates[label].of(done):,.0f}/s"
-        self._progress.update(self._tasks[label], completed=done, total=total, told=told)
+        told = f"{done:,} items, {self._rates[mirror].of(done):,.0f}/s"
+        self._progress.update(self._tasks[mirror], completed=done, total=total, told=told)
 
 
 class _Lines:
     """A line every few seconds."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, doing: str) -> None:
         self._output = output
+        self._doing = doing
         self._rates: dict[str, _Rate] = {}
         self._told: dict[str, float] = {}
 
@@ -200,25 +203,29 @@ class _Lines:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def update(self, label: str, done: int, expected: int) -> None:
-        rate = self._rates.setdefault(label, _Rate())
+    def update(self, mirror: str, done: int, expected: int) -> None:
+        rate = self._rates.setdefault(mirror, _Rate())
         now = time.monotonic()
-        if now - self._told.setdefault(label, now) >= PLAIN_S:
-            self._told[label] = now
-            self._tell(label, done, expected, rate.of(done))
+        if now - self._told.setdefault(mirror, now) >= PLAIN_S:
+            self._told[mirror] = now
+            self._tell(mirror, done, expected, rate.of(done))
 
-    def _tell(self, label: str, done: int, expected: int, rate: float) -> None:
+    def _tell(self, mirror: str, done: int, expected: int, rate: float) -> None:
         of = f" of about {expected:,}" if expected > done else ""
         left = f", about {(expected - done) / rate:,.0f} s left" if of and rate else ""
-        self._output.aside(f"{label}: {done:,}{of} items, {rate:,.0f}/s{left}")
+        self._output.aside(f"{self._doing} {mirror}: {done:,}{of} items, {rate:,.0f}/s{left}")
 
 
 class _JsonProgress(_Lines):
     """A JSON line every few seconds."""
 
-    def _tell(self, label: str, done: int, expected: int, rate: float) -> None:
+    def _tell(self, mirror: str, done: int, expected: int, rate: float) -> None:
         self._output.line(
-            "progress", label=label, items=done, expected_items=expected, per_second=round(rate, 1)
+            "progress",
+            mirror=mirror,
+            items=done,
+            expected_items=expected,
+            per_second=round(rate, 1),
         )
 
 

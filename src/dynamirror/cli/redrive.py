@@ -32,7 +32,7 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
     output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
     wiring = wired(ctx, config)
     done: dict[str, Redriven] = {}
-    with output.progress() as progress:
+    with output.progress("redrive") as progress:
 
         async def work(mirror: Mirror) -> Exit:
             def left(key: Wire, error: DynamirrorError) -> None:
@@ -41,9 +41,7 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
                 output.say(f"{mirror.name}: {shown} still can't be applied: {error}", "bad")
 
             done[mirror.name] = redriven = await redriver_of(wiring, mirror).run(
-                lambda so_far: progress.update(
-                    f"redrive {mirror.name}", so_far.keys + so_far.left, 0
-                ),
+                lambda so_far: progress.update(mirror.name, so_far.keys + so_far.left, 0),
                 left,
             )
             return Exit.FINDING if redriven.left else Exit.DONE

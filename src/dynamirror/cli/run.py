@@ -119,14 +119,21 @@ async def _show_live(output: Output, consumers: Sequence[Consumer]) -> None:
 
 async def _show_plain(output: Output, consumers: Sequence[Consumer]) -> None:
     told: dict[str, tuple[int, int]] = {}
-    while True:
-        await asyncio.sleep(PLAIN_S)
+
+    def tell() -> None:
         for consumer in consumers:
             name, report = consumer.links.mirror.name, consumer.report()
             if told.get(name) != (report.records, report.parked_keys):
                 told[name] = (report.records, report.parked_keys)
                 figures = zip(HEADER[1:], _row(consumer)[1:], strict=True)
                 output.aside(f"{name}: " + ", ".join(f"{k.lower()} {v}" for k, v in figures))
+
+    try:
+        while True:
+            await asyncio.sleep(PLAIN_S)
+            tell()
+    finally:
+        tell()
 
 
 def _row(consumer: Consumer) -> tuple[str, ...]:

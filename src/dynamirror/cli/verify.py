@@ -47,15 +47,13 @@ def command(
     wiring = wired(ctx, config)
     mirrors = chosen(wiring.config, mirror)
     done: dict[str, Compared] = {}
-    with output.progress() as progress:
+    with output.progress("verify") as progress:
 
         async def work(mirror: Mirror) -> Exit:
             drifts = _Drifts(output, mirror.name)
             done[mirror.name] = compared = await verifier_of(wiring, mirror).run(
                 drifts.tell,
-                lambda so_far: progress.update(
-                    f"verify {mirror.name}", so_far.items, so_far.expected_items
-                ),
+                lambda so_far: progress.update(mirror.name, so_far.items, so_far.expected_items),
             )
             return Exit.DONE if compared.equal else Exit.FINDING
 

@@ -150,28 +150,26 @@ def of_capacity(mirror: Mirror, target: Place, table: Table, source: Table) -> I
         what = f"provisioned for {has} write units a second, the source is on demand"
         yield found(Severity.NOTE, target, f"{what}: the mirror lags where the source is faster")
     elif has < (needs := write_units(source.description) * factor):
-        doubled = ", doubled by guard ledger's transactions" if factor > 1 else ""
+        doubled = " (guard ledger's transactions double the source's)" if factor > 1 else ""
         yield found(
             Severity.FINDING,
             target,
-            f"provisioned for {has} write units a second, the source{doubled} for {needs}:"
-            " the mirror lags when the source is busy",
+            f"provisioned for {has} write units a second, where the mirror may need {needs}"
+            f"{doubled}: it lags when the source is busy",
             f"raise its write capacity to {needs}, or make it on demand",
         )
 
 
-def of_expiries(
-    mirror: Mirror, target: Place, mine: str | None, theirs: str | None
-) -> Iterator[Finding]:
-    """Yield what time to live at a target means; ``mine`` is the source's attribute."""
-    if theirs is None:
+def of_expiries(mirror: Mirror, target: Place, mine: str, theirs: str) -> Iterator[Finding]:
+    """Yield what time to live at a target means; ``mine`` is the source's attribute, if any."""
+    if not theirs:
         return
     what = f"time to live is on ({theirs!r}): the target deletes items on its own"
     if mirror.ttl_deletes is Deletes.IGNORE:
         remedy = 'turn it off, or set ttl_deletes = "mirror"'
         yield found(Severity.FINDING, target, f'{what}, despite ttl_deletes = "ignore"', remedy)
     elif mine != theirs:
-        told = "has none" if mine is None else f"goes by {mine!r}"
+        told = "has none" if not mine else f"goes by {mine!r}"
         remedy = "turn it off at the target, or on alike at the source"
         yield found(Severity.FINDING, target, f"{what}, while the source {told}", remedy)
     else:
@@ -185,14 +183,12 @@ def of_expiries(
 
 def of_history(mirror: Mirror, known: Known, stream: str | None, now_ms: int) -> Iterator[Finding]:
     """Yield what the checkpoints tell: lost history, another reader."""
-    place = mirror.source
+    place, remedy = mirror.source, HistoryLostError.hint.replace("NAME", mirror.name)
     if known.lost is not None:
-        yield found(
-            Severity.UNUSABLE, place, f"history was lost: {known.lost}", HistoryLostError.hint
-        )
+        yield found(Severity.UNUSABLE, place, f"history was lost: {known.lost}", remedy)
     elif known.streams and stream is not None and stream != known.streams[-1]:
         what = f"history was lost: the stream was re-created since {known.streams[-1]}"
-        yield found(Severity.UNUSABLE, place, what, HistoryLostError.hint)
+        yield found(Severity.UNUSABLE, place, what, remedy)
     if known.lease is not None and known.lease["until_ms"] > now_ms:
         what = f"its stream is read by {known.lease['owner']}; a second run would be refused"
         yield found(Severity.NOTE, place, what)

@@ -117,12 +117,15 @@ class Preflight:
         return table
 
     async def _expiry(self, place: Place) -> str | None:
+        """Return the attribute by which items expire, empty if they don't; None if untold."""
         answer = await self._trials.ask(
             self._api(place), place, "DescribeTimeToLive", {"TableName": place.table}
         )
-        told = (answer or {}).get("TimeToLiveDescription", {})
+        if answer is None:
+            return None
+        told = answer.get("TimeToLiveDescription", {})
         on = told.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
-        return told.get("AttributeName") if on else None
+        return str(told.get("AttributeName")) if on else ""
 
     async def _sample(self) -> list[Wire]:
         source = self._mirror.source
@@ -164,7 +167,8 @@ class Preflight:
         self._found += of_keys(target, table, source)
         self._found += of_capacity(self._mirror, target, table, source)
         mine, theirs = await asyncio.gather(self._expiry(self._mirror.source), self._expiry(target))
-        self._found += of_expiries(self._mirror, target, mine, theirs)
+        if mine is not None and theirs is not None:
+            self._found += of_expiries(self._mirror, target, mine, theirs)
         if self._mirror.guard is Guard.LEDGER:
             ledger = self._mirror.ledger_of(target)
             try:
@@ -180,11 +184,11 @@ class Preflight:
             self._found.append(fault)
             return
         expires_by = await self._expiry(ours.place)
-        if expires_by is None:
+        if expires_by == "":
             what = f"time to live is off: rows dynamirror no longer needs ({EXPIRES_AT}) stay"
             self._found.append(found(Severity.FINDING, ours.place, what, INIT))
-        elif expires_by != EXPIRES_AT:
-            self._found.append(wrong_expiry(ours.place, expires_by))
+        elif expires_by not in (None, EXPIRES_AT):
+            self._found.append(wrong_expiry(ours.place, str(expires_by)))
         await self._trials.writes(
             self._api(ours.place), ours.place, table.key_names, table.key_types
         )

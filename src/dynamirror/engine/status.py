@@ -226,8 +226,11 @@ def _hint(mirror: Mirror, state: State, seen: Seen) -> str | None:
 
 
 def _report(text: str) -> Report | None:
-    """Return a holder's report; it has none yet in its first seconds."""
-    return msgspec.json.decode(text, type=Report) if text else None
+    """Return a holder's report; None in its first seconds, and from another version."""
+    try:
+        return msgspec.json.decode(text, type=Report)
+    except msgspec.DecodeError:
+        return None
 
 
 async def _shards(api: DynamoDB, stream: str | None, backoff: Backoff) -> list[Shard]:
