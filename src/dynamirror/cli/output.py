@@ -169,7 +169,7 @@ class _Bars:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._rates: dict[str, _Rate] = {}
+        self._rate = _Rate()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -182,10 +182,9 @@ class _Bars:
         if mirror not in self._tasks:
             label = f"{self._doing} {mirror}"
             self._tasks[mirror] = self._progress.add_task(label, total=None, told="")
-            self._rates[mirror] = _Rate()
         # The service counts items every six hours only: never show more than all.
         total = max(expected, done) if expected else None
-        told = f"{done:,} items, {self._rates[mirror].of(done):,.0f}/s"
+        told = f"{done:,} items, {self._rate.of(done):,.0f}/s"
         self._progress.update(self._tasks[mirror], completed=done, total=total, told=told)
 
 
@@ -195,7 +194,7 @@ class _Lines:
     def __init__(self, output: Output, doing: str) -> None:
         self._output = output
         self._doing = doing
-        self._rates: dict[str, _Rate] = {}
+        self._rate = _Rate()
         self._told: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -204,11 +203,10 @@ class _Lines:
     def __exit__(self, *_: object) -> None: ...
 
     def update(self, mirror: str, done: int, expected: int) -> None:
-        rate = self._rates.setdefault(mirror, _Rate())
         now = time.monotonic()
         if now - self._told.setdefault(mirror, now) >= PLAIN_S:
             self._told[mirror] = now
-            self._tell(mirror, done, expected, rate.of(done))
+            self._tell(mirror, done, expected, self._rate.of(done))
 
     def _tell(self, mirror: str, done: int, expected: int, rate: float) -> None:
         of = f" of about {expected:,}" if expected > done else ""
@@ -255,6 +253,11 @@ class LogHandler(logging.Handler):
             )
         else:
             self._output.aside(f"{at:%H:%M:%S} {level:<7} {text}")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 key, 2 keys."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _console(*, stderr: bool) -> Console:

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from dynamirror.cli.arguments import open_output, perform, reporting, wired
+from dynamirror.cli.output import counted
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire
 from dynamirror.engine.redrive import Redriven
@@ -48,11 +49,12 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
 
         end = perform(wiring, output, wiring.config.mirrors, work)
     for name, redriven in done.items():
-        told = f"{redriven.keys:,} keys redriven ({redriven.changes:,} parked changes)"
+        told = f"{counted(redriven.keys, 'key')} redriven"
+            told += f" ({counted(redriven.changes, 'parked change')})"
         if redriven == Redriven():
             told = "nothing is parked"
         output.say(
-            f"{name}: {told}" + (f", {redriven.left:,} keys left" if redriven.left else ""),
+            f"{name}: {told}" + (f", {counted(redriven.left, 'key')} left" if redriven.left else ""),
             "bad" if redriven.left else "good",
         )
     output.line("summary", **summary(done))
