@@ -89,6 +89,9 @@ class ShardReader:
                 iterator = await self._from_horizon(error)
                 continue
             if page.records:
+            except NotFoundError as error:
+                self._check_gone(error)
+                break
                 await self._pages.acquire()
                 await self._gate.wait()  # a pause that came while we asked holds for the answer
                 self._take(page.records)
@@ -173,13 +176,17 @@ class ShardReader:
         try:
             answer = await persist(lambda: self._api.call("GetShardIterator", body), self._backoff)
         except NotFoundError as error:
-            if self.progress.position.gap_possible(self._clock()):
-                raise self._lost(str(error)) from error
+            self._check_gone(error)
             return None
         iterator: str = decode(answer)["ShardIterator"]
         return iterator
 
     def _lost(self, why: str) -> HistoryLostError:
         return HistoryLostError(
+    def _check_gone(self, error: Exception) -> None:
+        """Raise HistoryLostError unless the shard, now gone, was read to its end before it went."""
+        if self.progress.position.gap_possible(self._clock()):
+            raise self._lost(str(error)) from error
+
             f"changes of shard {self.shard_id} were trimmed before they were applied: {why}"
         )
