@@ -22,6 +22,7 @@ from dynamirror.engine.retry import Backoff
 from dynamirror.engine.shard import Reading
 from dynamirror.errors import BusyError, ThrottledError, TransientError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
+from dynamirror.ports import DynamoDB
 
 SOURCE = Place(region="us-east-1", table="Stories", name="us-east-1")
 TARGET = Place(region="eu-west-1", table="Stories", name="eu-west-1")
@@ -116,7 +117,7 @@ class World:
         self.source = MemoryDynamoDB(SOURCE.region, clock=now_ms, seed=seed, shards=shards)
         self.target = MemoryDynamoDB(TARGET.region, clock=now_ms, seed=seed)
         self.backoff = Backoff(draw=self.chance.random)
-        self.faults_at_target: Faults | None = None
+        self.connect: Callable[[MemoryDynamoDB], DynamoDB] = lambda db: db
         create(self.source, "Stories", "id", stream=True)
         create(self.source, CHECKPOINTS, "link", "shard")
         create(self.source, PARKED, "k", "seq")
@@ -130,14 +131,14 @@ class World:
     @property
     def checkpoints(self) -> Checkpoints:
         link = f"{self.mirror.name}/{self.mirror.source.name}"
-        return Checkpoints(self.source, self.mirror.checkpoints, link, self.backoff)
+        return Checkpoints(self.connect(self.source), self.mirror.checkpoints, link, self.backoff)
 
     @property
     def links(self) -> Links:
         return Links(
             self.mirror,
-            self.source,
-            {TARGET.name: self.target},
+            self.connect(self.source),
+            {TARGET.name: self.connect(self.target)},
             clock=now_ms,
             backoff=self.backoff,
         )
@@ -150,7 +151,7 @@ class World:
     ) -> Consumer:
         return Consumer(
             self.links,
-            self.source,
+            self.connect(self.source),
             self.checkpoints,
             self.lease(owner, dead=dead),
             clock=now_ms,

@@ -136,10 +136,10 @@ class Checkpoints:
         item = row(link=self.link, shard=shard, **values)
         await self.call("PutItem", {"TableName": self.table, "Item": item, **(condition or {})})
 
-    async def delete(self, shard: str) -> None:
+    async def delete(self, shard: str, *, condition: Wire | None = None) -> None:
         """Delete one row."""
         key = {"link": {"S": self.link}, "shard": {"S": shard}}
-        await self.call("DeleteItem", {"TableName": self.table, "Key": key})
+        await self.call("DeleteItem", {"TableName": self.table, "Key": key, **(condition or {})})
 
     async def call(self, operation: str, request: Wire) -> bytes:
         """Send one request until it is answered."""
