@@ -56,7 +56,7 @@ class Function:
             lowest = self._loop.run_until_complete(
                 self._apply(_stream_arn(event), records, remaining_ms)
             )
-        failures = [] if lowest is None else [{"itemIdentifier": str(lowest)}]
+        failures = [] if lowest is None else [{"itemIdentifier": _spelled(event, lowest)}]
         return {"batchItemFailures": failures}
 
     def close(self) -> None:
@@ -151,6 +151,14 @@ def mirrors_of(mirrors: Sequence[Mirror], stream: str) -> list[Mirror]:
 def _is(place: Place, region: str, account: str, table: str) -> bool:
     name = place.table.rpartition("/")[2]
     return (place.region, name) == (region, table) and place.account in (None, account)
+
+
+def _spelled(event: Any, number: int) -> str:
+    """Return a sequence number as the event spells it: local servers pad theirs with zeros, and
+    what isn't found in the batch counts as a failure of all of it.
+    """
+    texts = (str(wire["dynamodb"]["SequenceNumber"]) for wire in event["Records"])
+    return next(text for text in texts if int(text) == number)
 
 
 def _stream_arn(event: Any) -> str:
