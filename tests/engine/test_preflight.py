@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 from tests.engine.regions import SIMPLE, Regions
 
-from dynamirror.config.model import Deletes, Guard, Place
+from dynamirror.config.model import Deletes, Guard
 from dynamirror.core.values import Wire
-from dynamirror.engine import sample
 from dynamirror.engine.findings import Finding, Severity
 from dynamirror.engine.preflight import Checked, Preflight
-from dynamirror.memory import items
 
 Break = Callable[[Regions], Any]
 
@@ -197,15 +195,8 @@ def test_another_key_is_unusable() -> None:
 @pytest.mark.parametrize(
     "operation",
     [
-        "DescribeTable",
-        "DescribeTimeToLive",
-        "Scan",
-        "DescribeStream",
-        "GetShardIterator",
-        "GetRecords",
-        "Query",
-        "PutItem",
-        "DeleteItem",
+        *("DescribeTable", "DescribeTimeToLive", "DescribeStream"),
+        *("Scan", "Query", "GetShardIterator", "GetRecords", "PutItem", "DeleteItem"),
     ],
 )
 def test_a_missing_permission_is_named(operation: str) -> None:
@@ -304,28 +295,3 @@ def test_items_without_room_for_the_mark_are_found() -> None:
         regions.put(item)
 
         assert len(grave(checked(regions))) == found
-
-
-def test_the_cost_follows_the_guard() -> None:
-    """A write per change with order and item, a transaction of two with ledger; times targets."""
-    other = Place(region="us-east-1", table="Copy", name="copy")
-    one, ledger = Regions(), Regions(guard=Guard.LEDGER)
-
-    assert sample.cost(one.mirror, []).total_usd == pytest.approx(0.654)
-    assert sample.cost(ledger.mirror, []).writes_usd == pytest.approx(2.5)
-    both = one.with_mirror(targets=(*one.mirror.targets, other))
-    assert sample.cost(both, []).writes_usd == pytest.approx(1.25)
-    assert sample.cost(both, []).transfer_usd == pytest.approx(0.019)
-
-
-def test_items_are_measured_as_the_service_does() -> None:
-    """Sizes are those that count against 400 KB, to within a byte per number."""
-    item: Wire = {
-        "id": {"S": "ä"},
-        "n": {"N": "-12.50"},
-        "b": {"B": "AP8="},
-        "l": {"L": [{"BOOL": True}, {"NULL": True}, {"NS": ["1", "22"]}]},
-        "m": {"M": {"x": {"SS": ["a", "bb"]}, "y": {"BS": ["AP8=", "AA=="]}}},
-    }
-
-    assert abs(sample.item_bytes(item) - items.item_bytes(item)) <= 3

@@ -50,13 +50,12 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
         end = perform(wiring, output, wiring.config.mirrors, work)
     for name, redriven in done.items():
         told = f"{counted(redriven.keys, 'key')} redriven"
-            told += f" ({counted(redriven.changes, 'parked change')})"
+        told += f" ({counted(redriven.changes, 'parked change')})"
         if redriven == Redriven():
             told = "nothing is parked"
-        output.say(
-            f"{name}: {told}" + (f", {counted(redriven.left, 'key')} left" if redriven.left else ""),
-            "bad" if redriven.left else "good",
-        )
+        if redriven.left:
+            told += f", {counted(redriven.left, 'key')} left"
+        output.say(f"{name}: {told}", "bad" if redriven.left else "good")
     output.line("summary", **summary(done))
     ctx.exit(end)
 
