@@ -70,6 +70,8 @@ class Page(msgspec.Struct, frozen=True):
     records: list[StreamRecord]
     next_iterator: str | None
     """None: the shard is closed and this was its end."""
+    digits: int = 0
+    """To how many digits the server pads sequence numbers with zeros, if it does."""
 
 
 def record_of(wire: Wire) -> StreamRecord:
@@ -134,7 +136,10 @@ def page_of(answer: bytes) -> Page:
     """
     try:
         page = _decode_page(answer)
-        return Page([_of_api(record) for record in page.Records], page.NextShardIterator)
+        records = [_of_api(record) for record in page.Records]
+        last = page.Records[-1].dynamodb.SequenceNumber if records else ""
+        digits = len(last) if last.startswith("0") else 0
+        return Page(records, page.NextShardIterator, digits)
     except (msgspec.DecodeError, ValueError) as error:
         raise MalformedRecordError(f"an answer of GetRecords that can't be read: {error}") from None
 

@@ -90,6 +90,7 @@ class Checkpoints:
             sequence_number=None if number is None else f"{number:040d}",
             done=position.done,
             read_until_ms=position.read_until_ms,
+            digits=position.digits or None,
             saved_at=now_ms,
             expires_at=now_ms // 1_000 + DONE_DAYS * 86_400 if position.done else None,
         )
@@ -170,6 +171,7 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
             None if "sequence_number" not in values else int(values["sequence_number"]),
             values["done"],
             values["read_until_ms"],
+            values.get("digits", 0),
         )
         for shard, values in rows.items()
         if not shard.startswith("#") and streams and values["stream"] == streams[-1]
