@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,8 @@ def transport(request: pytest.FixtureRequest) -> Literal["native", "botocore"]:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """An authority of our own, and what it signed: for 127.0.0.1 and for another host."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes its certificates with openssl, and that is not there")
     folder = tmp_path_factory.mktemp("certificates")
     key, authority = folder / "authority.key", folder / "authority.pem"
     made(folder, "req", "-x509", *new_key(key), "-subj", AUTHORITY, "-out", str(authority))

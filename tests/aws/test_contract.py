@@ -415,12 +415,16 @@ def test_a_wrong_clock_is_corrected(transport: Kind, code: str, off_s: int) -> N
     run(story())
 
 
-def test_a_wrong_key_is_no_wrong_clock(transport: Kind) -> None:
-    """A bad signature with the right Date is an error at once."""
+@pytest.mark.parametrize("date", [formatdate(usegmt=True), "", "rubbish", "a, b Jan c d:e:f GMT"])
+def test_a_wrong_key_is_no_wrong_clock(transport: Kind, date: str) -> None:
+    """A bad signature with the right Date, or none to go by, is an error at once."""
+    answer = refused("InvalidSignatureException")
+    head, _, rest = answer.partition(b"Date: ")
+    answer = head + b"Date: " + date.encode() + rest[rest.index(b"\r\n") :]
 
     async def story() -> None:
         async with (
-            serving(send(refused("InvalidSignatureException"))) as server,
+            serving(send(answer)) as server,
             client(server.url, transport) as dynamodb,
         ):
             with pytest.raises(AccessDeniedError):
@@ -431,7 +435,8 @@ def test_a_wrong_key_is_no_wrong_clock(transport: Kind) -> None:
 
 
 def test_closing_leaves_nothing_open(transport: Kind) -> None:
-    """After close every connection is gone, and closing twice is no fault."""
+    """After close every connection is gone and a request is an error, which no retry helps;
+    closing twice is no fault."""
 
     async def story() -> None:
         async with serving() as server, client(server.url, transport) as dynamodb:
@@ -439,5 +444,8 @@ def test_closing_leaves_nothing_open(transport: Kind) -> None:
             await dynamodb.close()
             await asyncio.sleep(0.05)
             assert server.open == 0
+            with pytest.raises(ServiceError, match="ClientClosed") as caught:
+                await dynamodb.call("PutItem", b"1")
+            assert not caught.value.retryable
 
     run(story())

@@ -275,16 +275,70 @@ def test_no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     run(story())
 
 
-def test_a_closed_client_says_so() -> None:
-    """After close a request is an error, not a new connection."""
+@pytest.mark.parametrize(("times", "expected"), [(1, b"{}"), (2, None)])
+def test_a_connection_lost_while_handed_on(
+    monkeypatch: pytest.MonkeyPatch, times: int, expected: bytes | None
+) -> None:
+    """A connection that is lost between two requests costs the second at most a retry."""
 
     async def story() -> None:
-        async with serving() as server:
-            async with client(server.url) as dynamodb:
-                await dynamodb.call("PutItem", b"1")
-            with pytest.raises(TransientError, match="closed"):
-                await dynamodb.call("PutItem", b"2")
-        assert server.connections == 1
+        async with serving(wait(0.05)) as server, pooled(server, connections_max=1) as pool:
+            calls = [asyncio.create_task(pool.exchange(MESSAGE)) for _ in range(2)]
+            release = pool.release
+            left = times
+
+            def release_and_lose(connection: Connection) -> None:
+                nonlocal left
+                release(connection)
+                if left:
+                    left -= 1
+                    connection.drop()
+
+            await asyncio.sleep(0.02)
+            monkeypatch.setattr(pool, "release", release_and_lose)
+            await calls[0]
+            if expected is None:
+                with pytest.raises(TransientError, match="twice"):
+                    await calls[1]
+            else:
+                assert (await calls[1])[1] == expected
+
+    run(story())
+
+
+def test_a_name_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that can't be looked up is told with the likeliest cause, a misspelt region."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def story() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        dynamodb = connect(APlace(region="eu-wst-1"), environment=ENVIRONMENT)
+        with pytest.raises(TransientError, match="eu-wst-1") as caught:
+            await dynamodb.call("PutItem", b"{}")
+        assert "region" in caught.value.hint
+        await dynamodb.close()
+
+    run(story())
+
+
+def test_a_fault_of_ours_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What should never fail, failing: every request that waits is told, and none hangs."""
+
+    async def story() -> None:
+        async with serving() as server, pooled(server) as pool:
+            loop = asyncio.get_running_loop()
+
+            async def broken(*_: object, **__: object) -> None:
+                raise ValueError("broken")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(loop, "create_connection", broken)
+                calls = (pool.exchange(MESSAGE) for _ in range(5))
+                outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert [str(outcome) for outcome in outcomes] == ["broken"] * 5
+            assert (await pool.exchange(MESSAGE))[0] == 200
 
     run(story())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from unittest import mock
 from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the second
@@ -12,11 +13,11 @@ from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.aws.place import ENVIRONMENT, APlace
+from tests.aws.place import ENVIRONMENT, APlace, Certificates
 
 from dynamirror.aws.client import connect
 from dynamirror.aws.endpoints import parse
-from dynamirror.aws.network import proxy_variable, tls_context
+from dynamirror.aws.network import _context, proxy_variable, tls_context
 from dynamirror.errors import ConfigError
 
 PROXY = "http://proxy.example:3128"
@@ -92,6 +93,28 @@ def test_a_ca_bundle_that_is_none(tmp_path: Path) -> None:
     for bundle in (tmp_path / "absent.pem", empty):
         with pytest.raises(ConfigError, match="AWS_CA_BUNDLE"):
             tls_context({"AWS_CA_BUNDLE": str(bundle)})
+
+
+def test_requests_ca_bundle_is_read_too(certificates: Certificates) -> None:
+    """The second variable that botocore reads; the first goes before it."""
+    ours = {"REQUESTS_CA_BUNDLE": str(certificates.authority)}
+    assert tls_context(ours).cert_store_stats()["x509_ca"] == 1
+    with pytest.raises(ConfigError, match="AWS_CA_BUNDLE"):
+        tls_context(ours | {"AWS_CA_BUNDLE": "/absent"})
+
+
+def test_a_system_without_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no authorities, botocore's are trusted, and never none or any."""
+    none = ssl.get_default_verify_paths()._replace(cafile="", capath="")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+    _context.cache_clear()
+    try:
+        context = tls_context({})
+    finally:
+        _context.cache_clear()
+    assert context.cert_store_stats()["x509_ca"] > 50
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
 
 
 def test_an_unknown_transport() -> None:

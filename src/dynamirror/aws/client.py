@@ -23,6 +23,7 @@ from dynamirror.aws.transport import (
     CONNECT_S,
     CONNECTIONS_MAX,
     DEADLINE_S,
+    OK,
     Transport,
 )
 from dynamirror.errors import ConfigError, ServiceError
@@ -32,8 +33,6 @@ STREAM_OPERATIONS = frozenset({"DescribeStream", "GetRecords", "GetShardIterator
 SKEW_S_MIN = 240
 """A request is refused as out of time at 5 minutes; a little less is skew too, for the answer's
 Date is later than the request. The AWS SDKs for Go take the same."""
-
-_OK = 200
 
 
 class Place(Protocol):
@@ -123,6 +122,7 @@ class Client:
         self._held: Credentials | None = None
         self._asked_s = 0
         self._offset_s = 0
+        self._closed = False
 
     async def call(self, operation: str, request: bytes) -> bytes:
         """Send one request and return its answer; see ports.DynamoDB."""
@@ -135,22 +135,26 @@ class Client:
         credentials, at_s = self._held, now_s + self._offset_s
         transport, target = route
         status, body, date = await transport.send(target, request, credentials, at_s)
-        if status == _OK:
+        if status == OK:
             return body
         error = refusal(status, body)
         if not await self._amended(error, date, credentials, at_s):
             raise error
         at_s = int(time()) + self._offset_s
         status, body, _ = await transport.send(target, request, self._held, at_s)
-        if status == _OK:
+        if status == OK:
             return body
         raise refusal(status, body)
 
     async def close(self) -> None:
-        """Drop the connections; unanswered requests fail."""
+        """Drop the connections; unanswered requests fail, later ones are a ServiceError."""
+        self._closed = True
+        self._routes.clear()  # so that the next call asks for its route, and is told
         await asyncio.gather(*(carrier.close() for carrier in {self._tables, self._streams}))
 
     def _route(self, operation: str) -> tuple[Transport, str]:
+        if self._closed:
+            raise ServiceError("ClientClosed", f"{operation} after close")
         if operation in STREAM_OPERATIONS:
             route = self._streams, f"DynamoDBStreams_20120810.{operation}"
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from dynamirror.aws.transport import Answer, check_crc32
+from dynamirror.aws.transport import OK, Answer, check_crc32
 from dynamirror.errors import TransientError
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         "_buffer",
         "_bytes_max",
         "_complete",
-        "_crc32",
-        "_date",
+        "_headers",
         "_keep",
         "_parser",
         "_pool",
@@ -53,19 +52,22 @@ class Connection(asyncio.BufferedProtocol):
         "_served",
         "_transport",
         "gone",
+        "on_header",
         "overdue_tick",
     )
 
     def __init__(self, pool: Pool, *, bytes_max: int, now_s: float, age_s_max: float) -> None:
         self._pool = pool
         self._bytes_max = bytes_max
+        self._headers: dict[bytes, bytes] = {}
+        # Called for each of an answer's eight headers, so no function of ours stands between.
+        self.on_header = self._headers.__setitem__
         self._parser = HttpResponseParser(self)
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._body: bytes | list[bytes] = b""
         self._begun = self._complete = self._keep = self._aged = False
-        self._crc32 = self._date = b""
         self._received = self._served = self._seen = 0
         self._quiet_since_s = now_s
         self._retire_at_s = now_s + age_s_max
@@ -81,7 +83,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._answer = answer
         self.overdue_tick = overdue_tick
-        self._body = self._crc32 = self._date = b""
+        self._body = b""
+        self._headers.clear()
         self._received = 0
         self._begun = self._complete = False
         self._transport.write(message)  # type: ignore[union-attr]  # connected
@@ -162,14 +165,6 @@ class Connection(asyncio.BufferedProtocol):
             raise RuntimeError("a second answer to one request")
         self._begun = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # By length first: an answer has about eight headers, and lower() makes an object of each.
-        length = len(name)
-        if length == 11 and name.lower() == _CRC32:  # noqa: PLR2004
-            self._crc32 = value
-        elif length == 4 and name.lower() == _DATE:  # noqa: PLR2004
-            self._date = value
-
     def on_body(self, body: bytes) -> None:
         if not self._body:
             self._body = body
@@ -189,22 +184,33 @@ class Connection(asyncio.BufferedProtocol):
         body = self._body
         if isinstance(body, list):
             body = b"".join(body)
-        if self._crc32:
+        crc32 = self._headers.get(_CRC32) or self._field(_CRC32)
+        if crc32:
             try:
-                check_crc32(self._crc32, body)
+                check_crc32(crc32, body)
             except TransientError as error:
                 self._fail(error)
                 return
         self._answer = None
         self._served += 1
         if not answer.done():
-            answer.set_result((self._parser.get_status_code(), body, self._date))
+            status = self._parser.get_status_code()
+            # Nobody looks at the Date of an answer that is well.
+            date = b"" if status == OK else self._field(_DATE)
+            answer.set_result((status, body, date))
         # An answer that overtakes its own request (a refusal of its size) leaves the rest of
         # the request behind on this connection.
         if self._keep and not self._aged and not self._transport.get_write_buffer_size():  # type: ignore[union-attr]  # connected
             self._pool.release(self)
         else:
             self.drop()
+
+    def _field(self, wanted: bytes) -> bytes:
+        """Return a header's value, in whatever case its name is spelled, or nothing."""
+        for name, value in self._headers.items():
+            if name.lower() == wanted:
+                return value
+        return b""
 
     def _fail(self, error: Exception) -> None:
         answer, self._answer = self._answer, None

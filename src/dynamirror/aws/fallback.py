@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from dynamirror.aws.credentials import Credentials
 from dynamirror.aws.endpoints import Endpoint
-from dynamirror.aws.network import proxy_variable
+from dynamirror.aws.network import ca_bundle, proxy_variable
 from dynamirror.aws.signing import CONTENT_TYPE, SERVICE, USER_AGENT, timestamp
 from dynamirror.aws.transport import (
     ANSWER_BYTES_MAX,
@@ -56,7 +56,7 @@ class BotocoreTransport:
         self._answer_bytes_max = answer_bytes_max
         name = proxy_variable(endpoint, environment)
         self._session = URLLib3Session(
-            verify=environment.get("AWS_CA_BUNDLE") or True,
+            verify=ca_bundle(environment)[1] or True,
             proxies={endpoint.scheme: environment[name]} if name else {},
             timeout=(connect_s, deadline_s),
             max_pool_connections=connections_max,

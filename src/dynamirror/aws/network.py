@@ -48,15 +48,23 @@ def refuse_proxy(endpoint: Endpoint, environment: Mapping[str, str] = os.environ
 
 
 def tls_context(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
-    """Return the TLS settings for every endpoint: AWS_CA_BUNDLE's authorities, or the system's.
+    """Return the TLS settings for every endpoint: the bundle's authorities, or the system's.
 
-    Raises ConfigError where AWS_CA_BUNDLE is no file of certificates.
+    Raises ConfigError where the bundle is no file of certificates.
     """
-    return _context(environment.get("AWS_CA_BUNDLE") or None)
+    return _context(*ca_bundle(environment))
+
+
+def ca_bundle(environment: Mapping[str, str] = os.environ) -> tuple[str, str | None]:
+    """Return the variable that names a file of authorities, and the file, as botocore has it."""
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        if environment.get(name):
+            return name, environment[name]
+    return "", None
 
 
 @lru_cache(maxsize=4)  # reading a system's authorities takes 50 ms
-def _context(bundle: str | None) -> ssl.SSLContext:
+def _context(variable: str, bundle: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, host names too
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # AWS's own minimum
     if bundle is not None:
@@ -64,7 +72,7 @@ def _context(bundle: str | None) -> ssl.SSLContext:
             context.load_verify_locations(cafile=bundle)
         except OSError as error:  # no such file, or no certificates in it
             raise ConfigError(
-                f"AWS_CA_BUNDLE = {bundle!r}: {error}. Name a file of certificates in PEM form."
+                f"{variable} = {bundle!r}: {error}. Name a file of certificates in PEM form."
             ) from error
         return context
     paths = ssl.get_default_verify_paths()

@@ -26,7 +26,7 @@ from dynamirror.aws.transport import (
     DEADLINE_S,
     Answer,
 )
-from dynamirror.errors import ConfigError, TransientError
+from dynamirror.errors import ConfigError, ServiceError, TransientError
 
 AGE_S_MAX = 300.0
 """After this, less up to a fifth, a connection is closed once idle: names move to new addresses."""
@@ -157,7 +157,7 @@ class Pool:
 
     async def _wait(self, overdue_tick: int) -> Connection:
         if self._closed:
-            raise TransientError("ConnectionLost", "the client is closed")
+            raise ServiceError("ClientClosed", "no request can be sent any more")
         self._loop = asyncio.get_running_loop()
         waiting: asyncio.Future[Connection] = self._loop.create_future()
         self._line.append((waiting, overdue_tick))
@@ -182,6 +182,8 @@ class Pool:
 
     def _dialled(self, dial: asyncio.Task[None]) -> None:
         self._dials.discard(dial)
+        if not dial.cancelled() and (error := dial.exception()) is not None:
+            self._refuse_first(error)  # a fault of ours, say; whoever waits must not wait on
         if not self._closed and self._line:
             self._open()
 
@@ -214,7 +216,7 @@ class Pool:
         self._connections.add(connection)
         self.release(connection)
 
-    def _refuse_first(self, error: Exception) -> None:
+    def _refuse_first(self, error: BaseException) -> None:
         while self._line:
             waiting, _ = self._line.popleft()
             if not waiting.done():

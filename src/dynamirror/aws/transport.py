@@ -10,7 +10,10 @@ from dynamirror.aws.credentials import Credentials
 from dynamirror.errors import TransientError
 
 Answer = tuple[int, bytes, bytes]
-"""Status, body, and the Date header (empty where there was none)."""
+"""Status, body, and of a refusal the Date header (empty where there was none)."""
+
+OK = 200
+"""The status of every answer that is no refusal."""
 
 CONNECTIONS_MAX = 128
 """Per endpoint. At a round trip of 80 ms this sends 1,600 requests a second."""
