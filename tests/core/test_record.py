@@ -147,10 +147,12 @@ def test_a_malformed_record_says_what_was_wrong_and_nothing_of_the_item(
     assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize(("wire", "what"), MALFORMED)
-def test_a_malformed_page_says_so_and_nothing_of_the_item(wire: Wire, what: str) -> None:
-    if what in ("NewImage", "OldImage"):
-        pytest.skip("an unparsed image is the target's to judge")
+# An image that isn't parsed is the target's to judge.
+MALFORMED_FOR_THE_API = [one for one in MALFORMED if one[1] not in ("NewImage", "OldImage")]
+
+
+@pytest.mark.parametrize("wire", [wire for wire, _ in MALFORMED_FOR_THE_API])
+def test_a_malformed_page_says_so_and_nothing_of_the_item(wire: Wire) -> None:
     with pytest.raises(MalformedRecordError, match="GetRecords that can't be read") as caught:
         page_of(page(wire))
     assert SECRET not in str(caught.value)
