@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 _CRC32 = b"x-amz-crc32"
 _DATE = b"date"
 
-BUFFER_BYTES = 65_536
-"""Read at once. Ours and kept, for asyncio would allocate 256 KiB for every read, which costs
-about as much as all the rest of a small answer."""
-
-
 class StaleError(Exception):
     """A kept connection was closed before anything of the answer came."""
 
@@ -63,7 +58,7 @@ class Connection(asyncio.BufferedProtocol):
         # Called for each of an answer's eight headers, so no function of ours stands between.
         self.on_header = self._headers.__setitem__
         self._parser = HttpResponseParser(self)
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._buffer = pool.buffer
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._body: bytes | list[bytes] = b""

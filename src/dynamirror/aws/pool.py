@@ -36,6 +36,10 @@ IDLE_S_MAX = 60.0
 
 TICKS_PER_DEADLINE = 20
 
+BUFFER_BYTES = 65_536
+"""Read at once. Ours and kept, for asyncio would allocate 256 KiB for every read, which costs
+about as much as all the rest of a small answer."""
+
 CONNECT_SPREAD_S = 0.001
 """Connects beyond the first spread over this much each: about the CPU of a TLS handshake."""
 
@@ -55,6 +59,8 @@ class Pool:
         idle_s_max: float = IDLE_S_MAX,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
+        # Each read fills it and is parsed at once, so all connections of one loop can share it.
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self._endpoint = endpoint
         self._tls = tls
         self._connections_max = connections_max
