@@ -275,6 +275,24 @@ def test_no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     run(story())
 
 
+def test_a_cancelled_request_gives_its_place_up_at_once() -> None:
+    """Its connection is closed, not waited for: the next request takes the place."""
+
+    async def story() -> None:
+        async with (
+            serving(wait(0.5)) as server,
+            client(server.url, connections_max=1) as dynamodb,
+        ):
+            cancelled = asyncio.create_task(dynamodb.call("PutItem", b"old"))
+            await asyncio.sleep(0.05)
+            cancelled.cancel()
+            async with asyncio.timeout(0.3):
+                assert await dynamodb.call("PutItem", b"new") == b"new"
+        assert [request.connection for request in server.requests] == [1, 2]
+
+    run(story())
+
+
 @pytest.mark.parametrize(("times", "expected"), [(1, b"{}"), (2, None)])
 def test_a_connection_lost_while_handed_on(
     monkeypatch: pytest.MonkeyPatch, times: int, expected: bytes | None
