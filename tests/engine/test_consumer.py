@@ -244,17 +244,22 @@ def test_once_a_pause_is_acknowledged_nothing_is_written_until_it_ends(*, restar
     """Nor by a consumer that starts meanwhile."""
 
     async def main() -> None:
-        world = World(seed=4)
+        world = World(seed=4, shards=3)
         watch = Watch(world.target, delay_s=0.5)
         world.connect = lambda db: watch if db is world.target else db
+
+        async def slowly(operation: str, _: bytes) -> None:
+            # Long enough that a pause comes between a question and its answer.
+            await asyncio.sleep({"GetRecords": 1, "Query": 2}.get(operation, 0))
+
+        world.source.after = slowly
         task = asyncio.create_task(world.consumer("alice").run())
         writing = asyncio.create_task(write_for_ever(world))
-        await asyncio.sleep(5)
+        await asyncio.sleep(10)
         await ask_for_pause(world)
         for _ in range(1_000):
             if (await world.checkpoints.load()).paused == ("backfill",):
                 break
-            await asyncio.sleep(0.01)
         sent = len(watch.requests)
         assert watch.in_flight.total() == 0
         await asyncio.sleep(20)
@@ -267,7 +272,7 @@ def test_once_a_pause_is_acknowledged_nothing_is_written_until_it_ends(*, restar
 
         await world.checkpoints.delete(f"{PAUSE_ROWS}backfill")
         writing.cancel()
-        await asyncio.sleep(20)
+        await asyncio.sleep(60)
         assert len(watch.requests) > sent
         assert world.differences() == []
         assert (await world.checkpoints.load()).paused == ()

@@ -16,7 +16,12 @@ from dynamirror.core.values import decode, encode
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.follow import Follower
 from dynamirror.engine.shard import Reading
-from dynamirror.errors import HistoryLostError, MalformedRecordError, NotFoundError
+from dynamirror.errors import (
+    ExpiredIteratorError,
+    HistoryLostError,
+    MalformedRecordError,
+    NotFoundError,
+)
 
 HOUR_S = 3_600.0
 DAY_S = 24 * HOUR_S
@@ -86,7 +91,13 @@ def test_every_record_is_read_once_and_in_its_items_order(seed: int) -> None:
 
     async def main() -> None:
         world = World(seed=seed, shards=3)
-        reads = Reads(world)
+        reads = Reads(world, delay_s=3)
+
+        async def expires(operation: str, _: bytes) -> None:
+            if operation == "GetRecords" and world.chance.random() < 0.1:
+                raise ExpiredIteratorError("ExpiredIteratorException", "15 minutes")
+
+        world.source.before = expires
         for _ in range(6):
             world.write_at_random(40, 20)
             world.split_at_random()
@@ -275,6 +286,7 @@ def test_records_trimmed_before_they_were_read_are_history_lost_for_good() -> No
         with pytest.raises(HistoryLostError) as caught:
             await once(world)
         assert "backfill" in caught.value.hint
+        assert (await world.checkpoints.load()).lost == str(caught.value)
         with pytest.raises(HistoryLostError) as again:
             await once(world)
         assert str(again.value) == str(caught.value)
@@ -327,6 +339,7 @@ def test_a_stream_made_anew_is_history_lost() -> None:
         for _ in range(2):
             with pytest.raises(HistoryLostError, match="re-created"):
                 await once(world)
+            assert "re-created" in ((await world.checkpoints.load()).lost or "")
 
     run(main)
 
