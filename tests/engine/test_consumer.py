@@ -239,8 +239,11 @@ async def ask_for_pause(world: World, until_ms: int = 10**15) -> None:
     await world.checkpoints.put(f"{PAUSE_ROWS}backfill", until_ms=until_ms)
 
 
+@pytest.mark.parametrize(("reading_s", "looking_s"), [(3, 1), (1, 2)])
 @pytest.mark.parametrize("restart", [False, True])
-def test_once_a_pause_is_acknowledged_nothing_is_written_until_it_ends(*, restart: bool) -> None:
+def test_once_a_pause_is_acknowledged_nothing_is_written_until_it_ends(
+    *, restart: bool, reading_s: float, looking_s: float
+) -> None:
     """Nor by a consumer that starts meanwhile."""
 
     async def main() -> None:
@@ -250,7 +253,7 @@ def test_once_a_pause_is_acknowledged_nothing_is_written_until_it_ends(*, restar
 
         async def slowly(operation: str, _: bytes) -> None:
             # Long enough that a pause comes between a question and its answer.
-            await asyncio.sleep({"GetRecords": 1, "Query": 2}.get(operation, 0))
+            await asyncio.sleep({"GetRecords": reading_s, "Query": looking_s}.get(operation, 0))
 
         world.source.after = slowly
         task = asyncio.create_task(world.consumer("alice").run())
