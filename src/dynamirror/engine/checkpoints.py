@@ -16,7 +16,7 @@ from dynamirror.core.progress import Position
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import HistoryLostError
+from dynamirror.errors import HistoryLostError, NotFoundError
 from dynamirror.ports import DynamoDB
 
 STREAM_ROW = "#stream"
@@ -98,9 +98,12 @@ class Checkpoints:
     async def enroll(self, known: Known, stream: str, now_ms: int) -> Known:
         """Make a stream the newest one of the list; whatever was lost before is made up for.
 
+        Where something was, an epoch begins even if the stream is the same: what was copied to
+        make up for it is of that epoch, and outranks all that was applied before.
+
         Raises ConditionFailedError if somebody else did so meanwhile: load again.
         """
-        fresh = stream not in known.streams
+        fresh = stream not in known.streams or known.lost is not None
         streams = (*known.streams, stream) if fresh else known.streams
         condition: Wire = {"ConditionExpression": "attribute_not_exists(#l)"}
         names = {"#l": "link"}
@@ -145,7 +148,10 @@ class Checkpoints:
     async def call(self, operation: str, request: Wire) -> bytes:
         """Send one request until it is answered."""
         body = encode(request)
-        return await persist(lambda: self._api.call(operation, body), self._backoff)
+        try:
+            return await persist(lambda: self._api.call(operation, body), self._backoff)
+        except NotFoundError as error:
+            raise NotFoundError(error.code, f"there is no table {self.table!r}") from error
 
 
 def epoch_of(known: Known, stream: str) -> int:
