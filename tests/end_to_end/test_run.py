@@ -76,6 +76,28 @@ def test_a_second_engine_is_told_who_holds_the_mirror(make_world: Make) -> None:
     assert first.terminate() == 0
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="zombies are told by /proc")
+def test_a_killed_engine_holds_nothing(make_world: Make) -> None:
+    """After ``kill -9`` another may go on at once, even while nobody has reaped the dead one."""
+    world = make_world("order")
+    first = world.start("run")
+    world.put(id={"S": "a"})
+    world.wait(lambda: not world.differences())
+    first.kill(reap=False)
+    world.put(id={"S": "b"})
+    world.wait(lambda: _state(first.pid) == "Z")
+
+    status, said = world.command("run", "--once")
+
+    assert status == 0, said
+    assert world.differences() == []
+
+
+def _state(pid: int) -> str:
+    """Return the state of a process, a letter; Z: it has ended, and nobody has asked how."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_what_was_saved_is_not_read_again(make_world: Make, weather: Weather) -> None:
     """A restart goes on from the saved position: a drained mirror has nothing to write."""
     world = make_world("order", proxy=weather.endpoint)

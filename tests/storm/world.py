@@ -82,10 +82,11 @@ class Child:
         self._process.send_signal(signal.SIGTERM)
         return self.end()
 
-    def kill(self) -> None:
-        """``kill -9``, and not a moment to say goodbye."""
+    def kill(self, *, reap: bool = True) -> None:
+        """``kill -9``, and not a moment to say goodbye; unreaped it leaves a zombie."""
         self._process.kill()
-        self._process.wait()
+        if reap:
+            self._process.wait()
 
 
 class World:
@@ -113,6 +114,7 @@ class World:
         self._keys = keys
         self._stream = stream
         self._children: list[Child] = []
+        self._tables: dict[str, list[str]] = {}
         endpoint = proxy or url
         self.text = f"""\
 [mirrors.storm]
@@ -138,9 +140,8 @@ targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
         for child in left:
             child.kill()
         for api in (self.source, self.target):
-            for table in api.list_tables()["TableNames"]:
-                if table == self.table or table.startswith(f"{self.table}-"):
-                    api.delete_table(TableName=table)
+            for table in self._tables.pop(api.meta.region_name, ()):
+                api.delete_table(TableName=table)
             api.close()
         if kind is None and left:
             raise Ended(f"{len(left)} processes were left running")
@@ -176,6 +177,7 @@ targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
     def remake_target(self, kind: str) -> None:
         """Make the target anew, empty, with a key of another type."""
         self.target.delete_table(TableName=self.table)
+        self._tables[TARGET].remove(self.table)
         self._make(self.target, self.table, {"id": kind})
 
     def status(self) -> Wire:
@@ -220,6 +222,7 @@ targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
             BillingMode="PAY_PER_REQUEST",
             StreamSpecification=view,
         )
+        self._tables.setdefault(api.meta.region_name, []).append(name)
 
 
 def client(url: str, region: str) -> Any:
