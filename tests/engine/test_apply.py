@@ -391,7 +391,7 @@ def test_what_waits_behind_a_parked_change_waits_until_it_is_released() -> None:
             await bench.parking.release(row)
         await bench.settle(change("a", 6, 6))
         assert bench.values == {"a": "6", "b": "4"}
-        assert not bench.parking.holds(("S", "a"))
+        assert not bench.parking.holds("eu-west-1", ("S", "a"))
 
     run(main)
 
