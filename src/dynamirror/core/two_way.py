@@ -1,0 +1,419 @@
+"""Two-way mirroring: what the consumer of one replica does for each record of its stream.
+
+Each rule is a generator: it yields requests and is sent their answers, so the same code runs in the
+engine, in a Lambda function and in the simulator, where every request is a point at which anything
+else may happen. ``local`` is carried out once per record, at the record's own replica, and returns
+what every other replica must do; ``remote`` carries that out at one of them. Every request is
+conditional and safe to repeat, so a record can be replayed from any point.
+
+Rules, in this order (docs/two-way.md says why each is needed):
+
+0. A changed image whose rank is not above the old one's is an unversioned write: it is raised.
+1. A mirrored image is our own write coming back: not forwarded.
+2. A local image is put, with its rank, wherever the item's rank is lower.
+3. A removal leaves a tombstone, here and there, and then removes what it outranks.
+4. An inserted item that a tombstone outranks is removed again, or lifted above it.
+5. Runs of local puts may be squashed into one, see ``squashed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from enum import StrEnum
+
+import msgspec
+
+from dynamirror.core.conflict import Loss, Reason, journal_rows
+from dynamirror.core.ledger import Entry, Ledger, Tombstone
+from dynamirror.core.rank import EXPIRY, Peers, Rank, fit, number
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.stamp import Bounds, Marks, Stamp, View, covers, merged
+from dynamirror.core.values import Image, Wire, row_key, same
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """One replica, and the tables of ours beside it."""
+
+    name: str
+    table: str
+    ledger: str
+    journal: str
+
+
+class Mesh(msgspec.Struct, frozen=True):
+    """What the rules need to know of a two-way mirror."""
+
+    mirror: str
+    replicas: tuple[Replica, ...]
+    """The strongest first."""
+    version_attribute: str = "version"
+    stamp_attribute: str = "_mirror"
+    bump: bool = True
+    """Whether unversioned writes are raised; else they are only told of."""
+    tombstone_days: int = 7
+    journal_days: int = 90
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A request to the region of one replica."""
+
+    replica: str
+    operation: str
+    request: Wire
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of it."""
+
+    held: bool
+    """Whether the condition did."""
+    item: Wire | None = None
+    """What was asked for: the item or row, old or new."""
+
+
+class Skip(StrEnum):
+    """Why a record is not forwarded."""
+
+    ECHO = "echo"
+    UNCHANGED = "unchanged"
+    RAISED = "raised"
+    """An unversioned write, made a proper one: what flows is the next record."""
+    UNVERSIONED = "unversioned"
+    """One that is only told of."""
+    OUTRANKED = "outranked"
+
+
+class Put(msgspec.Struct, frozen=True):
+    """An image to put at every other replica."""
+
+    rank: Rank
+    keys: Wire
+    row: str
+    image: Image
+    """With its stamp."""
+    inserted: bool
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """A delete to carry out at every other replica."""
+
+    rank: Rank
+    keys: Wire
+    row: str
+    tombstone: Tombstone
+
+
+Steps = Generator[Ask, Answer, None]
+Verdict = Put | Delete | Skip
+Judgement = Generator[Ask, Answer, Verdict]
+
+ATTEMPTS_MAX = 8
+"""Looks at an item that goes on changing between two requests; its next record looks again."""
+
+
+class TwoWay:
+    """The rules for the consumer of one replica's stream."""
+
+    def __init__(self, mesh: Mesh, here: str) -> None:
+        self.mesh = mesh
+        self.here = here
+        self.peers = Peers([replica.name for replica in mesh.replicas])
+        self.marks = Marks(self.peers, mesh.version_attribute, mesh.stamp_attribute)
+        self.bounds = Bounds(self.marks)
+        self.ledger = Ledger(self.peers)
+        self._replicas = {replica.name: replica for replica in mesh.replicas}
+        self._mine = self._replicas[here]
+
+    @property
+    def others(self) -> list[str]:
+        """The replicas that a verdict is for."""
+        return [name for name in self.peers.names if name != self.here]
+
+    def local(self, record: StreamRecord, now_ms: int) -> Judgement:
+        """Judge a record and do what it asks for at its own replica.
+
+        Raises UnfitError for images that can't be mirrored as they are.
+        """
+        old = None if record.old_image is None else self.marks.view(record.old_image, self.here)
+        if record.new_image is None:
+            if old is None:
+                return Skip.UNCHANGED
+            return (yield from self._removed(record, old, now_ms))
+        new = self.marks.view(record.new_image, self.here)
+        if old is None:
+            return (yield from self._inserted(record, new, now_ms))
+        if not self.raises(old.rank, new.rank):
+            if record.old_image is not None and same(record.old_image, record.new_image):
+                return Skip.UNCHANGED
+            return (yield from self._unversioned(record, old, new, now_ms))
+        if new.mirrored:
+            yield from self._overwritten(record, old, new)
+            return Skip.ECHO
+        return self._put(record, old.known(), new, inserted=False)
+
+    def remote(self, verdict: Put | Delete, there: str, now_ms: int) -> Steps:
+        """Carry out at another replica what a record asks for."""
+        if isinstance(verdict, Put):
+            yield from self._put_at(verdict, self._replicas[there], now_ms)
+        else:
+            yield from self._delete_at(verdict, self._replicas[there], now_ms)
+
+    def squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
+        """Return the one record that stands for two of a key in a row; None: each is needed.
+
+        Only saves of this replica's own: their last image is all that others need to see.
+        """
+        if first.new_image is None or second.new_image is None or second.old_image is None:
+            return None
+        before = None if first.old_image is None else self.marks.view(first.old_image, self.here)
+        middle = self.marks.view(first.new_image, self.here)
+        after = self.marks.view(second.new_image, self.here)
+        if middle.mirrored or after.mirrored or not middle.versioned:
+            return None
+        if before is not None and not self.raises(before.rank, middle.rank):
+            return None
+        if not self.raises(middle.rank, after.rank):
+            return None
+        return msgspec.structs.replace(second, old_image=first.old_image)
+
+    def raises(self, old: Rank, new: Rank) -> bool:
+        """Rule 0: tell whether a change raised the rank, as every versioned write does."""
+        return new > old
+
+    def _put(self, record: StreamRecord, seen: dict[str, int], new: View, inserted: bool) -> Put:  # noqa: FBT001
+        image = record.new_image or {}
+        stamp = Stamp(new.rank, merged(seen, new.known()))
+        row = row_key(self.mesh.mirror, record.key)
+        return Put(new.rank, record.keys, row, self.marks.stamped(image, stamp), inserted)
+
+    # Rule 0
+
+    def _unversioned(
+        self, record: StreamRecord, old: View | None, new: View, now_ms: int
+    ) -> Judgement:
+        if not self.mesh.bump:
+            return Skip.UNVERSIONED
+        entry = yield from self._raise_floor(record, (old or new).rank, now_ms)
+        floor = entry.floor or (old or new).rank
+        above = [floor.version + 1, now_ms]
+        seen = old.known() if old else {}
+        if entry.tombstone is not None:
+            above.append(entry.tombstone.rank.version + 1)
+            seen = merged(seen, entry.tombstone.seen) if old is None else seen
+        update, values = "SET #v = :n", {":n": number(fit(max(above)))}
+        names = {}
+        if seen:
+            # A put that dropped the stamp still knew what it replaced.
+            stamp = Stamp((old or new).rank, seen)
+            update += ", #s = if_not_exists(#s, :s)"
+            values[":s"] = self.marks.wire(stamp)
+            names["#s"] = self.marks.stamp_attribute
+        answer = yield from self._raise(record, update, values, names, floor)
+        current = None if answer.item is None else self.marks.view(answer.item, self.here)
+        if current is not None and answer.item is not None:
+            undisturbed = [(old or new).rank, floor]
+            if self._was_lost(new, current, undisturbed, floor):
+                image = record.new_image or {}
+                yield from self._journal(
+                    Loss(record, image, new.rank, answer.item, current.rank, Reason.UNVERSIONED)
+                )
+        return Skip.RAISED
+
+    def _raise_floor(
+        self, record: StreamRecord, floor: Rank, now_ms: int
+    ) -> Generator[Ask, Answer, Entry]:
+        row = row_key(self.mesh.mirror, record.key)
+        request = self.ledger.raise_floor(
+            self._mine.ledger, row, floor, self._until(record), now_ms // 1_000
+        )
+        answer = yield Ask(self.here, "UpdateItem", request)
+        return self.ledger.entry(answer.item, now_ms // 1_000)
+
+    def _raise(
+        self,
+        record: StreamRecord,
+        update: str,
+        values: Wire,
+        names: dict[str, str],
+        ceiling: Rank,
+    ) -> Generator[Ask, Answer, Answer]:
+        """Give whatever item is here now, up to a rank, a version above it."""
+        condition = self.bounds.not_above(self.here, ceiling)
+        condition = condition.also("attribute_exists(#k)", k=min(record.keys))
+        request = {
+            "TableName": self._mine.table,
+            "Key": record.keys,
+            "UpdateExpression": update,
+            **condition.request(),
+            "ReturnValues": "ALL_OLD",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        request["ExpressionAttributeNames"] = {**condition.names, **names}
+        request["ExpressionAttributeValues"] = {**condition.values, **values}
+        return (yield Ask(self.here, "UpdateItem", request))
+
+    def _was_lost(self, lost: View, current: View, before: list[Rank], floor: Rank) -> bool:
+        """Tell whether the mirror has overwritten an image that it could not have forwarded.
+
+        Any stamp but the image's own or that of what it replaced is of a later write of ours. It
+        knew the image only if it knew a version above the floor: one that we made of it.
+        """
+        if current.stamp is None:
+            return lost.stamp is not None and current.rank > floor
+        if lost.stamp is not None and current.stamp.rank == lost.stamp.rank:
+            return False
+        if current.stamp.rank in before:
+            return False
+        return current.stamp.seen.get(self.here, -1) <= floor.version
+
+    # Rule 1
+
+    def _overwritten(self, record: StreamRecord, old: View, new: View) -> Steps:
+        """Journal what was made here and is overwritten by a save that had not seen it."""
+        seen = new.stamp.seen if new.stamp else {}
+        if old.mirrored or (old.versioned and covers(seen, old.rank)):
+            return
+        loser, winner = record.old_image or {}, record.new_image
+        yield from self._journal(
+            Loss(record, loser, old.rank, winner, new.rank, Reason.OVERWRITTEN)
+        )
+
+    def _journal(self, loss: Loss) -> Steps:
+        for row in journal_rows(self.mesh.mirror, self.mesh.journal_days, loss):
+            yield Ask(self.here, "PutItem", {"TableName": self._mine.journal, "Item": row})
+
+    # Rule 2
+
+    def _put_at(self, put: Put, there: Replica, now_ms: int) -> Steps:
+        below = self.bounds.below(there.name, put.rank)
+        request = {"TableName": there.table, "Item": put.image}
+        if not put.inserted:
+            present = below.also("attribute_exists(#k)", k=min(put.keys)).request()
+            shown = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+            answer = yield Ask(there.name, "PutItem", {**request, **present, **shown})
+            if answer.held or answer.item:
+                return
+        answer = yield Ask(there.name, "GetItem", self.ledger.read(there.ledger, put.row))
+        tombstone = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
+        if tombstone is None or tombstone.rank < put.rank:
+            yield Ask(there.name, "PutItem", {**request, **below.request()})
+
+    # Rule 3
+
+    def _removed(self, record: StreamRecord, old: View, now_ms: int) -> Judgement:
+        entry = yield from self._read(record, now_ms)
+        tombstone = entry.tombstone
+        hidden = entry.floor is not None and old.rank <= entry.floor
+        high = entry.floor if entry.floor is not None and hidden else old.rank
+        rank = self.delete_rank(record, high)
+        if tombstone is not None and self.outranks(tombstone.rank, high, rank):
+            known = tombstone.seen.get(self.here, -1)
+            if known <= high.version if hidden else not old.mirrored and known < high.version:
+                loser = record.old_image or {}
+                yield from self._journal(
+                    Loss(record, loser, old.rank, None, tombstone.rank, Reason.DELETED)
+                )
+            return Skip.OUTRANKED
+        seen = merged(old.known(), {self.here: rank.version})
+        tombstone = Tombstone(rank, seen, self._until(record))
+        row = row_key(self.mesh.mirror, record.key)
+        bury = self.ledger.bury(self._mine.ledger, row, tombstone, now_ms // 1_000)
+        yield Ask(self.here, "UpdateItem", bury)
+        return Delete(rank, record.keys, row, tombstone)
+
+    def delete_rank(self, record: StreamRecord, high: Rank) -> Rank:
+        """Return the rank of a removal of what had rank ``high``: one more version of it.
+
+        A removal by TTL takes the image that expired, and no later save.
+        """
+        if record.by_ttl:
+            return self.peers.rank(high.version, EXPIRY)
+        return self.peers.rank(high.version + 1, self.here)
+
+    def outranks(self, tombstone: Rank, high: Rank, rank: Rank) -> bool:
+        """Tell whether another delete outranked an image, so that its removal is none of ours."""
+        return tombstone > high and tombstone != rank
+
+    def _delete_at(self, delete: Delete, there: Replica, now_ms: int) -> Steps:
+        # In this order: a crash between the two is healed by the retry.
+        bury = self.ledger.bury(there.ledger, delete.row, delete.tombstone, now_ms // 1_000)
+        yield Ask(there.name, "UpdateItem", bury)
+        below = self.bounds.below(there.name, delete.rank)
+        request = {"TableName": there.table, "Key": delete.keys, **below.request()}
+        yield Ask(there.name, "DeleteItem", request)
+
+    # Rule 4
+
+    def _inserted(self, record: StreamRecord, new: View, now_ms: int) -> Judgement:
+        if not new.versioned:
+            return (yield from self._unversioned(record, None, new, now_ms))
+        tombstone = (yield from self._read(record, now_ms)).tombstone
+        if tombstone is not None and tombstone.rank >= new.rank:
+            yield from self._reconcile(record, new, tombstone)
+            return Skip.OUTRANKED
+        if new.mirrored:
+            return Skip.ECHO
+        return self._put(record, dict(tombstone.seen) if tombstone else {}, new, inserted=True)
+
+    def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
+        """Remove an item that a late put brought back; lift one that was made again."""
+        view = new
+        for _ in range(ATTEMPTS_MAX):
+            if view.mirrored:
+                answer = yield Ask(self.here, "DeleteItem", self._expel(record, tombstone.rank))
+            else:
+                answer = yield from self._lift(record, tombstone)
+            if answer.item is None:
+                return
+            view = self.marks.view(answer.item, self.here)
+            if not new.mirrored and self._was_lost(
+                new, view, [tombstone.rank], tombstone.rank
+            ):
+                loser = record.new_image or {}
+                yield from self._journal(
+                    Loss(record, loser, new.rank, answer.item, view.rank, Reason.OVERWRITTEN)
+                )
+                new = view
+            if answer.held or view.rank > tombstone.rank:
+                return
+
+    def _expel(self, record: StreamRecord, ceiling: Rank) -> Wire:
+        condition = self.bounds.not_above(self.here, ceiling)
+        names = {"s": self.marks.stamp_attribute, "w": "version"}
+        return {
+            "TableName": self._mine.table,
+            "Key": record.keys,
+            **condition.also("#s.#w = #v", **names).request(),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _lift(
+        self, record: StreamRecord, tombstone: Tombstone
+    ) -> Generator[Ask, Answer, Answer]:
+        update = "SET #v = :n"
+        values = {":n": number(fit(tombstone.rank.version + 1))}
+        condition = self.bounds.not_above(self.here, tombstone.rank)
+        local = (
+            "attribute_exists(#k) AND (attribute_not_exists(#v) OR attribute_not_exists(#s.#w)"
+            " OR #s.#w < #v OR #s.#w > #v)"
+        )
+        names = {"k": min(record.keys), "s": self.marks.stamp_attribute, "w": "version"}
+        condition = condition.also(local, **names)
+        request = {
+            "TableName": self._mine.table,
+            "Key": record.keys,
+            "UpdateExpression": update,
+            **condition.request(),
+            "ReturnValues": "ALL_OLD",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        request["ExpressionAttributeValues"] = {**condition.values, **values}
+        return (yield Ask(self.here, "UpdateItem", request))
+
+    def _read(self, record: StreamRecord, now_ms: int) -> Generator[Ask, Answer, Entry]:
+        row = row_key(self.mesh.mirror, record.key)
+        answer = yield Ask(self.here, "GetItem", self.ledger.read(self._mine.ledger, row))
+        return self.ledger.entry(answer.item, now_ms // 1_000)
+
+    def _until(self, record: StreamRecord) -> int:
+        return int(record.created_at) + self.mesh.tombstone_days * 86_400

@@ -1,0 +1,85 @@
+"""What must hold once everything has fallen quiet. Each checker complains in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamirror.core.values import Wire
+from dynamirror.simulation.applications import STAMP, Applications, shown
+
+if TYPE_CHECKING:
+    from dynamirror.simulation.world import World
+
+RECORDS_PER_WRITE = 3
+"""An application's write makes at most so many records at each replica: itself, a raise, a put."""
+
+
+def complaints(world: World) -> list[str]:
+    """Return what is wrong with a world at rest."""
+    profile = world.setting.profile
+    key = ("k",)
+    items = {name: place.table.items.get(key) for name, place in world.places.items()}
+    found = [*_differing(items)]
+    item = next(iter(items.values()))
+    left = item["value"]["S"] if item else None
+    applications = world.applications
+    if profile.leaves or profile.exact:
+        found += _replaced(applications, left)
+    if profile.exact:
+        found += _not_highest(applications, left)
+    journaled = [
+        row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
+    ]
+    if profile.journal:
+        found += _vanished(applications, left, journaled)
+    if profile.quiet and journaled:
+        found.append(f"false conflicts: {', '.join(journaled)} journaled, one region wrote")
+    found += _too_many(world)
+    return found
+
+
+def _differing(items: dict[str, Wire | None]) -> list[str]:
+    plain = [
+        None if item is None else {name: item[name] for name in item if name != STAMP}
+        for item in items.values()
+    ]
+    if all(item == plain[0] for item in plain):
+        return []
+    told = ", ".join(f"{name} has {shown(item)}" for name, item in items.items())
+    return [f"replicas differ: {told}"]
+
+
+def _replaced(applications: Applications, left: str | None) -> list[str]:
+    if left is not None:
+        by = [one.value for one in applications.writes.values() if one.knew == left]
+        return [f"{left} is left, which {by[0]} knowingly replaced"] if by else []
+    leaves = applications.leaves().values()
+    if not leaves or any(leaf.how == "delete" for leaf in leaves):
+        return []
+    return ["nothing is left, though every delete was followed by a save that knew it"]
+
+
+def _not_highest(applications: Applications, left: str | None) -> list[str]:
+    if not applications.writes:
+        return []
+    highest = max(applications.writes.values(), key=lambda one: one.rank)
+    expected = None if highest.how == "delete" else highest.value
+    if left == expected:
+        return []
+    return [f"{left or 'nothing'} is left, but {highest.value} has the highest rank"]
+
+
+def _vanished(applications: Applications, left: str | None, journaled: list[str]) -> list[str]:
+    return [
+        f"{name} is lost and in no journal"
+        for name, one in applications.leaves().items()
+        if one.how != "delete" and name not in (left, *journaled)
+    ]
+
+
+def _too_many(world: World) -> list[str]:
+    written = sum(len(place.records()) for place in world.places.values())
+    bound = len(world.applications.writes) * len(world.places) * RECORDS_PER_WRITE
+    if written <= bound:
+        return []
+    return [f"{written} writes for {len(world.applications.writes)} of the applications'"]
