@@ -7,6 +7,7 @@ losing write is journaled once, where its writers look for it, at no cost to the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -15,10 +16,13 @@ import msgspec
 from dynamirror.core.rank import Rank, rank_wire
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.rows import row
-from dynamirror.core.values import Image, Wire, encode, row_key
+from dynamirror.core.values import Image, Wire, encode, opened, row_key
 
 PART_BYTES = 300_000
 """Image text per row: two images have up to 800 KB, a row takes 400 KB."""
+
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 class Reason(StrEnum):
@@ -48,14 +52,16 @@ class Loss(msgspec.Struct, frozen=True):
 def journal_rows(mirror: str, days: int, loss: Loss) -> Iterator[Wire]:
     """Yield the rows that keep a loss; the one that tells of it comes last.
 
-    The same record gives the same rows, so a record that is delivered twice is journaled once.
-    Images are kept as JSON text: of two large ones, in parts.
+    The same loser gives the same rows, so one that is noticed twice is journaled once. Images are
+    kept as JSON text: of two large ones, in parts.
     """
     record = loss.record
+    digest = hashlib.sha256(_sorted(opened(loss.loser))).hexdigest()[:12]
     images = encode({"loser": loss.loser, "winner": loss.winner}).decode()
     parts = [images[at : at + PART_BYTES] for at in range(0, len(images), PART_BYTES)]
     at_ms = int(record.created_at * 1_000)
-    at = f"{at_ms:015d}#{record.sequence_number:040d}"
+    rank = loss.loser_rank
+    at = f"{rank.version:038d}#{rank.origin}#{digest}"
     common = {
         "k": row_key(mirror, record.key),
         "mirror": mirror,

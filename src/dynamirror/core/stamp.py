@@ -117,11 +117,6 @@ def merged(*seen: Seen) -> dict[str, int]:
     return most
 
 
-def covers(seen: Seen, rank: Rank) -> bool:
-    """Tell whether who knew this much knew a write of that rank."""
-    return seen.get(rank.origin, -1) >= rank.version
-
-
 def seen_wire(seen: Seen) -> Wire:
     """Return it as a typed value."""
     return {"M": {origin: number(seen[origin]) for origin in sorted(seen)}}

@@ -27,7 +27,7 @@ from dynamirror.core.conflict import Loss, Reason, journal_rows
 from dynamirror.core.ledger import Entry, Ledger, Tombstone
 from dynamirror.core.rank import EXPIRY, Peers, Rank, fit, number
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.stamp import Bounds, Marks, Stamp, View, covers, merged
+from dynamirror.core.stamp import Bounds, Marks, Seen, Stamp, View, merged
 from dynamirror.core.values import Image, Wire, row_key, same
 
 
@@ -101,6 +101,7 @@ class Delete(msgspec.Struct, frozen=True):
     keys: Wire
     row: str
     tombstone: Tombstone
+    record: StreamRecord
 
 
 Steps = Generator[Ask, Answer, None]
@@ -109,6 +110,25 @@ Judgement = Generator[Ask, Answer, Verdict]
 
 ATTEMPTS_MAX = 8
 """Looks at an item that goes on changing between two requests; its next record looks again."""
+
+
+COUNTERS_BELOW = 10**11
+"""Lower versions are not milliseconds: the application counts, and may start again at 1."""
+
+
+def restarted(tombstone: Tombstone | None, lost: Rank, by: Rank, seen: Seen) -> bool:
+    """Tell whether a version that seems to have been seen is of a counter that started again.
+
+    It is, if it was made after a delete that outranks it, and of which whoever overwrote it did
+    not know; nor was the delete made later, knowing that overwriting.
+    """
+    if tombstone is None or tombstone.rank < lost:
+        return False
+    rank = tombstone.rank
+    return (
+        seen.get(rank.origin, -1) < rank.version
+        and tombstone.seen.get(by.origin, -1) < by.version
+    )
 
 
 class TwoWay:
@@ -147,7 +167,7 @@ class TwoWay:
                 return Skip.UNCHANGED
             return (yield from self._unversioned(record, old, new, now_ms))
         if new.mirrored:
-            yield from self._overwritten(record, old, new)
+            yield from self._overwritten(record, old, new, now_ms)
             return Skip.ECHO
         return self._put(record, old.known(), new, inserted=False)
 
@@ -209,10 +229,9 @@ class TwoWay:
             values[":s"] = self.marks.wire(stamp)
             names["#s"] = self.marks.stamp_attribute
         answer = yield from self._raise(record, update, values, names, floor)
-        current = None if answer.item is None else self.marks.view(answer.item, self.here)
-        if current is not None and answer.item is not None:
-            undisturbed = [(old or new).rank, floor]
-            if self._was_lost(new, current, undisturbed, floor):
+        if answer.item is not None and old is not None:
+            current = self.marks.view(answer.item, self.here)
+            if self._was_lost(old, new, current, floor):
                 image = record.new_image or {}
                 yield from self._journal(
                     Loss(record, image, new.rank, answer.item, current.rank, Reason.UNVERSIONED)
@@ -252,35 +271,47 @@ class TwoWay:
         request["ExpressionAttributeValues"] = {**condition.values, **values}
         return (yield Ask(self.here, "UpdateItem", request))
 
-    def _was_lost(self, lost: View, current: View, before: list[Rank], floor: Rank) -> bool:
-        """Tell whether the mirror has overwritten an image that it could not have forwarded.
+    def _was_lost(self, old: View, new: View, current: View, floor: Rank) -> bool:
+        """Tell whether the mirror has overwritten an unversioned image that looks like another's.
 
-        Any stamp but the image's own or that of what it replaced is of a later write of ours. It
-        knew the image only if it knew a version above the floor: one that we made of it.
+        It could not be forwarded, so no later image knew it, unless that knew a version above the
+        floor: the one that we made of it. Any stamp but those from before is of a later put.
+        (An image that looks like what it is, rule 1 journals from the record of its loss.)
         """
-        if current.stamp is None:
-            return lost.stamp is not None and current.rank > floor
-        if lost.stamp is not None and current.stamp.rank == lost.stamp.rank:
+        if not new.mirrored and new.rank != old.rank:
             return False
-        if current.stamp.rank in before:
-            return False
-        return current.stamp.seen.get(self.here, -1) <= floor.version
+        if current.stamp is None or current.stamp.rank.origin == self.here:
+            return False  # made anew, or raised by us: the mirror has put nothing since
+        before = {old.rank, floor, new.stamp.rank if new.stamp else None}
+        known = current.stamp.seen.get(self.here, -1) > floor.version
+        return current.stamp.rank not in before and not known
 
     # Rule 1
 
-    def _overwritten(self, record: StreamRecord, old: View, new: View) -> Steps:
-        """Journal what was made here and is overwritten by a save that had not seen it."""
+    def _overwritten(self, record: StreamRecord, old: View, new: View, now_ms: int) -> Steps:
+        """Journal what was made here and is overwritten by a save that had not seen it.
+
+        Who saw it saw no later version made here. A higher one is from before a counter started
+        again.
+        """
         seen = new.stamp.seen if new.stamp else {}
-        if old.mirrored or (old.versioned and covers(seen, old.rank)):
+        if old.mirrored:
             return
+        if old.versioned and seen.get(self.here) == old.rank.version:
+            if old.rank.version >= COUNTERS_BELOW:
+                return
+            entry = yield from self._read(record, now_ms)
+            if not restarted(entry.tombstone, old.rank, new.rank, seen):
+                return
         loser, winner = record.old_image or {}, record.new_image
         yield from self._journal(
             Loss(record, loser, old.rank, winner, new.rank, Reason.OVERWRITTEN)
         )
 
-    def _journal(self, loss: Loss) -> Steps:
+    def _journal(self, loss: Loss, there: Replica | None = None) -> Steps:
+        there = there or self._mine
         for row in journal_rows(self.mesh.mirror, self.mesh.journal_days, loss):
-            yield Ask(self.here, "PutItem", {"TableName": self._mine.journal, "Item": row})
+            yield Ask(there.name, "PutItem", {"TableName": there.journal, "Item": row})
 
     # Rule 2
 
@@ -315,11 +346,13 @@ class TwoWay:
                 )
             return Skip.OUTRANKED
         seen = merged(old.known(), {self.here: rank.version})
+        if tombstone is not None:
+            seen = merged(seen, tombstone.seen)
         tombstone = Tombstone(rank, seen, self._until(record))
         row = row_key(self.mesh.mirror, record.key)
         bury = self.ledger.bury(self._mine.ledger, row, tombstone, now_ms // 1_000)
         yield Ask(self.here, "UpdateItem", bury)
-        return Delete(rank, record.keys, row, tombstone)
+        return Delete(rank, record.keys, row, tombstone, record)
 
     def delete_rank(self, record: StreamRecord, high: Rank) -> Rank:
         """Return the rank of a removal of what had rank ``high``: one more version of it.
@@ -337,10 +370,31 @@ class TwoWay:
     def _delete_at(self, delete: Delete, there: Replica, now_ms: int) -> Steps:
         # In this order: a crash between the two is healed by the retry.
         bury = self.ledger.bury(there.ledger, delete.row, delete.tombstone, now_ms // 1_000)
-        yield Ask(there.name, "UpdateItem", bury)
+        shown = {"ReturnValues": "ALL_OLD", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        answer = yield Ask(there.name, "UpdateItem", {**bury, **shown})
+        before = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
         below = self.bounds.below(there.name, delete.rank)
-        request = {"TableName": there.table, "Key": delete.keys, **below.request()}
-        yield Ask(there.name, "DeleteItem", request)
+        request = {
+            "TableName": there.table,
+            "Key": delete.keys,
+            **below.request(),
+            "ReturnValues": "ALL_OLD",
+        }
+        answer = yield Ask(there.name, "DeleteItem", request)
+        if not answer.held or answer.item is None:
+            return
+        # Its own consumer journals what this delete had not seen, but for one case: it can't tell
+        # a version that was seen from the same one of a counter that started again since.
+        gone = self.marks.view(answer.item, there.name)
+        seen = delete.tombstone.seen
+        if gone.mirrored or (gone.versioned and seen.get(there.name, -1) < gone.rank.version):
+            return
+        if gone.versioned and seen.get(there.name) == gone.rank.version:
+            if not restarted(before, gone.rank, delete.rank, seen):
+                return
+        yield from self._journal(
+            Loss(delete.record, answer.item, gone.rank, None, delete.rank, Reason.DELETED), there
+        )
 
     # Rule 4
 
@@ -366,14 +420,6 @@ class TwoWay:
             if answer.item is None:
                 return
             view = self.marks.view(answer.item, self.here)
-            if not new.mirrored and self._was_lost(
-                new, view, [tombstone.rank], tombstone.rank
-            ):
-                loser = record.new_image or {}
-                yield from self._journal(
-                    Loss(record, loser, new.rank, answer.item, view.rank, Reason.OVERWRITTEN)
-                )
-                new = view
             if answer.held or view.rank > tombstone.rank:
                 return
 
@@ -391,13 +437,14 @@ class TwoWay:
         self, record: StreamRecord, tombstone: Tombstone
     ) -> Generator[Ask, Answer, Answer]:
         update = "SET #v = :n"
-        values = {":n": number(fit(tombstone.rank.version + 1))}
+        values = {":n": number(fit(tombstone.rank.version + 1)), ":here": {"S": self.here}}
         condition = self.bounds.not_above(self.here, tombstone.rank)
         local = (
             "attribute_exists(#k) AND (attribute_not_exists(#v) OR attribute_not_exists(#s.#w)"
-            " OR #s.#w < #v OR #s.#w > #v)"
+            " OR #s.#w < #v OR #s.#w > #v OR #s.#o = :here)"
         )
         names = {"k": min(record.keys), "s": self.marks.stamp_attribute, "w": "version"}
+        names["o"] = "origin"
         condition = condition.also(local, **names)
         request = {
             "TableName": self._mine.table,

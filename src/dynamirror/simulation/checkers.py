@@ -26,7 +26,7 @@ def complaints(world: World) -> list[str]:
     if profile.leaves or profile.exact:
         found += _replaced(applications, left)
     if profile.exact:
-        found += _not_highest(applications, left)
+        found += _not_highest(applications, item)
     journaled = [
         row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
     ]
@@ -46,32 +46,35 @@ def _differing(items: dict[str, Wire | None]) -> list[str]:
     if all(item == plain[0] for item in plain):
         return []
     told = ", ".join(f"{name} has {shown(item)}" for name, item in items.items())
-    return [f"replicas differ: {told}"]
+    return [f"differ: {told}"]
 
 
 def _replaced(applications: Applications, left: str | None) -> list[str]:
     if left is not None:
         by = [one.value for one in applications.writes.values() if one.knew == left]
-        return [f"{left} is left, which {by[0]} knowingly replaced"] if by else []
+        return [f"replaced: {left} is left, which {by[0]} knowingly replaced"] if by else []
     leaves = applications.leaves().values()
     if not leaves or any(leaf.how == "delete" for leaf in leaves):
         return []
-    return ["nothing is left, though every delete was followed by a save that knew it"]
+    return ["replaced: nothing is left, though every delete was followed by a save that knew it"]
 
 
-def _not_highest(applications: Applications, left: str | None) -> list[str]:
+def _not_highest(applications: Applications, item: Wire | None) -> list[str]:
     if not applications.writes:
         return []
     highest = max(applications.writes.values(), key=lambda one: one.rank)
-    expected = None if highest.how == "delete" else highest.value
-    if left == expected:
+    if item is None:
+        return [] if highest.how == "delete" else [f"rank: nothing is left, not {highest.value}"]
+    writer = applications.writes[item["value"]["S"]]
+    # A lifted item has more than its writer gave it.
+    if max(writer.rank.version, int(item["version"]["N"])) >= highest.rank.version:
         return []
-    return [f"{left or 'nothing'} is left, but {highest.value} has the highest rank"]
+    return [f"rank: {writer.value} is left, but {highest.value} has the highest rank"]
 
 
 def _vanished(applications: Applications, left: str | None, journaled: list[str]) -> list[str]:
     return [
-        f"{name} is lost and in no journal"
+        f"vanished: {name} is lost and in no journal"
         for name, one in applications.leaves().items()
         if one.how != "delete" and name not in (left, *journaled)
     ]
@@ -82,4 +85,4 @@ def _too_many(world: World) -> list[str]:
     bound = len(world.applications.writes) * len(world.places) * RECORDS_PER_WRITE
     if written <= bound:
         return []
-    return [f"{written} writes for {len(world.applications.writes)} of the applications'"]
+    return [f"loop: {written} writes for {len(world.applications.writes)} of the applications'"]

@@ -49,16 +49,21 @@ def run(
     return Failure(complaints, setting, numbers) if complaints else None
 
 
+def kinds(complaints: Sequence[str]) -> set[str]:
+    """Return what sorts of complaints these are."""
+    return {complaint.partition(":")[0] for complaint in complaints}
+
+
 def shrunk(failure: Failure, rules: Rules = TwoWay, tries: int = 3_000) -> Failure:
     """Return the history with every step left out that it can do without (ddmin, Zeller 2002)."""
-    numbers = failure.tickets
+    numbers, wanted = failure.tickets, kinds(failure.complaints)
     size = max(1, len(numbers) // 2)
     while size and tries > 0:
         at = 0
         while at < len(numbers) and tries > 0:
             fewer = [*numbers[:at], *numbers[at + size :]]
             tries -= 1
-            if World(failure.setting, rules=rules).run(fewer):
+            if kinds(World(failure.setting, rules=rules).run(fewer)) & wanted:
                 numbers = fewer
             else:
                 at += size

@@ -98,7 +98,7 @@ class World:
                 consumer.step(Ticket(0), hostile=False)
                 steps += 1
             if steps > QUIET_STEPS_MAX:
-                return [f"no end: {QUIET_STEPS_MAX} requests after the last write, still at work"]
+                return [f"loop: {QUIET_STEPS_MAX} requests after the last write, still at work"]
         self.quiet_steps += steps
         return []
 
