@@ -28,6 +28,8 @@ class Tombstone(msgspec.Struct, frozen=True):
     seen: Seen
     until: int
     """Epoch seconds."""
+    mark: int | None = None
+    """The number of the record by which the ledger's own replica deleted last, if known."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -48,7 +50,9 @@ class Ledger:
         return {"TableName": table, "Key": {"k": {"S": key}}, "ConsistentRead": True}
 
     def bury(self, table: str, key: str, tombstone: Tombstone, now_s: int) -> Wire:
-        """Return the UpdateItem that leaves a tombstone, unless a newer one is there."""
+        """Return the UpdateItem that leaves a tombstone, unless a newer one is there; either way
+        the answer has the row as it was.
+        """
         rank = tombstone.rank
         text = "attribute_not_exists(#v) OR #v < :v OR #u <= :now"
         values = {
@@ -61,13 +65,20 @@ class Ledger:
         }
         names = {"#v": "version", "#o": "origin", "#n": "seen", "#u": "until"}
         text, values = self._or_weaker(text, "#v = :v AND #o IN", rank, values)
+        update = "SET #v = :v, #o = :o, #n = :n, #u = :u, #e = :u, #f = :f"
+        if tombstone.mark is not None:
+            update += ", #m = :m"
+            names["#m"] = "mark"
+            values[":m"] = {"S": str(tombstone.mark)}
         return {
             "TableName": table,
             "Key": {"k": {"S": key}},
-            "UpdateExpression": "SET #v = :v, #o = :o, #n = :n, #u = :u, #e = :u, #f = :f",
+            "UpdateExpression": update,
             "ConditionExpression": text,
             "ExpressionAttributeNames": {**names, "#e": "expires_at", "#f": "format"},
             "ExpressionAttributeValues": values,
+            "ReturnValues": "ALL_OLD",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
     def raise_floor(self, table: str, key: str, floor: Rank, until: int, now_s: int) -> Wire:
@@ -108,7 +119,10 @@ class Ledger:
         tombstone = floor = None
         if "until" in wire and int(wire["until"]["N"]) > now_s:
             rank = self._rank(wire)
-            tombstone = Tombstone(rank, seen_of(wire.get("seen")), int(wire["until"]["N"]))
+            mark = int(wire["mark"]["S"]) if "mark" in wire else None
+            tombstone = Tombstone(
+                rank, seen_of(wire.get("seen")), int(wire["until"]["N"]), mark
+            )
         if "floor_until" in wire and int(wire["floor_until"]["N"]) > now_s:
             floor = self._rank(wire["floor"]["M"])
         return Entry(tombstone, floor)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from dynamirror.core.rank import Peers, Rank, number, rank_wire, version_of
-from dynamirror.core.values import Image, Wire, encode
+from dynamirror.core.values import Image, Wire, differing, encode
 from dynamirror.errors import UnfitError
 
 Seen = Mapping[str, int]
@@ -88,6 +88,11 @@ class Marks:
         if self._needle in body:
             return {**_members(body), self.stamp_attribute: wire}
         return msgspec.Raw(b"{%b:%b,%b" % (self._needle, encode(wire), body.lstrip()[1:]))
+
+    def differing(self, one: Image, other: Image) -> bool:
+        """Tell whether two images differ in more than their stamps."""
+        names = differing(one, other)
+        return any(name != self.stamp_attribute for name in names)
 
     def wire(self, stamp: Stamp) -> Wire:
         """Return a stamp as a typed value."""

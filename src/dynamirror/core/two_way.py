@@ -102,6 +102,8 @@ class Delete(msgspec.Struct, frozen=True):
     row: str
     tombstone: Tombstone
     record: StreamRecord
+    old_rank: Rank
+    """Of the image that it removed at its own replica."""
 
 
 Steps = Generator[Ask, Answer, None]
@@ -116,15 +118,19 @@ COUNTERS_BELOW = 10**11
 """Lower versions are not milliseconds: the application counts, and may start again at 1."""
 
 
-def restarted(tombstone: Tombstone | None, lost: Rank, by: Rank, seen: Seen) -> bool:
+def restarted(
+    tombstone: Tombstone, lost: Rank, by: Rank, seen: Seen, record: StreamRecord | None = None
+) -> bool:
     """Tell whether a version that seems to have been seen is of a counter that started again.
 
-    It is, if it was made after a delete that outranks it, and of which whoever overwrote it did
-    not know; nor was the delete made later, knowing that overwriting.
+    It is, if it was made after a delete that outranks it: one earlier in the same stream, or one of
+    which whoever overwrote it did not know, nor was it made later, knowing that overwriting.
     """
-    if tombstone is None or tombstone.rank < lost:
-        return False
     rank = tombstone.rank
+    if rank < lost:
+        return False
+    if record is not None and tombstone.mark is not None and rank.origin == lost.origin:
+        return tombstone.mark < record.sequence_number
     return (
         seen.get(rank.origin, -1) < rank.version
         and tombstone.seen.get(by.origin, -1) < by.version
@@ -143,6 +149,9 @@ class TwoWay:
         self.ledger = Ledger(self.peers)
         self._replicas = {replica.name: replica for replica in mesh.replicas}
         self._mine = self._replicas[here]
+        # Unversioned writes whose fate their key's next record tells: what is here now doesn't.
+        # Lost with the process, so it decides nothing but what is journaled.
+        self._hidden: dict[str, StreamRecord] = {}
 
     @property
     def others(self) -> list[str]:
@@ -160,6 +169,7 @@ class TwoWay:
                 return Skip.UNCHANGED
             return (yield from self._removed(record, old, now_ms))
         new = self.marks.view(record.new_image, self.here)
+        hidden = self._unhidden(record)
         if old is None:
             return (yield from self._inserted(record, new, now_ms))
         if not self.raises(old.rank, new.rank):
@@ -167,7 +177,10 @@ class TwoWay:
                 return Skip.UNCHANGED
             return (yield from self._unversioned(record, old, new, now_ms))
         if new.mirrored:
-            yield from self._overwritten(record, old, new, now_ms)
+            if hidden is not None:
+                yield from self._lose(hidden, record.new_image, new.rank)
+            else:
+                yield from self._overwritten(record, old, new, now_ms)
             return Skip.ECHO
         return self._put(record, old.known(), new, inserted=False)
 
@@ -200,6 +213,14 @@ class TwoWay:
         """Rule 0: tell whether a change raised the rank, as every versioned write does."""
         return new > old
 
+    def _unhidden(self, record: StreamRecord) -> StreamRecord | None:
+        if not self._hidden:
+            return None
+        before = self._hidden.pop(row_key(self.mesh.mirror, record.key), None)
+        if before is None or before.new_image is None or record.old_image is None:
+            return None
+        return before if same(before.new_image, record.old_image) else None
+
     def _put(self, record: StreamRecord, seen: dict[str, int], new: View, inserted: bool) -> Put:  # noqa: FBT001
         image = record.new_image or {}
         stamp = Stamp(new.rank, merged(seen, new.known()))
@@ -229,13 +250,15 @@ class TwoWay:
             values[":s"] = self.marks.wire(stamp)
             names["#s"] = self.marks.stamp_attribute
         answer = yield from self._raise(record, update, values, names, floor)
-        if answer.item is not None and old is not None:
-            current = self.marks.view(answer.item, self.here)
-            if self._was_lost(old, new, current, floor):
-                image = record.new_image or {}
-                yield from self._journal(
-                    Loss(record, image, new.rank, answer.item, current.rank, Reason.UNVERSIONED)
-                )
+        current = None if answer.item is None else self.marks.view(answer.item, self.here)
+        if old is None:
+            tombstone = entry.tombstone
+            if current and not answer.held and tombstone and tombstone.rank >= current.rank:
+                yield from self._reconcile(record, current, tombstone)
+        elif current and answer.item and self._was_lost(old, new, current, floor):
+            yield from self._lose(record, answer.item, current.rank)
+        elif not answer.held or answer.item != record.new_image:
+            self._hidden[row_key(self.mesh.mirror, record.key)] = record
         return Skip.RAISED
 
     def _raise_floor(
@@ -271,6 +294,12 @@ class TwoWay:
         request["ExpressionAttributeValues"] = {**condition.values, **values}
         return (yield Ask(self.here, "UpdateItem", request))
 
+    def _lose(self, record: StreamRecord, by: Image | None, rank: Rank) -> Steps:
+        """Journal the unversioned image that a record made."""
+        image = record.new_image or {}
+        lost = self.marks.view(image, self.here).rank
+        yield from self._journal(Loss(record, image, lost, by, rank, Reason.UNVERSIONED))
+
     def _was_lost(self, old: View, new: View, current: View, floor: Rank) -> bool:
         """Tell whether the mirror has overwritten an unversioned image that looks like another's.
 
@@ -301,7 +330,8 @@ class TwoWay:
             if old.rank.version >= COUNTERS_BELOW:
                 return
             entry = yield from self._read(record, now_ms)
-            if not restarted(entry.tombstone, old.rank, new.rank, seen):
+            tombstone = entry.tombstone
+            if tombstone is None or not restarted(tombstone, old.rank, new.rank, seen, record):
                 return
         loser, winner = record.old_image or {}, record.new_image
         yield from self._journal(
@@ -332,27 +362,37 @@ class TwoWay:
     # Rule 3
 
     def _removed(self, record: StreamRecord, old: View, now_ms: int) -> Judgement:
+        unraised = self._unhidden(record)
         entry = yield from self._read(record, now_ms)
-        tombstone = entry.tombstone
-        hidden = entry.floor is not None and old.rank <= entry.floor
-        high = entry.floor if entry.floor is not None and hidden else old.rank
+        tombstone, floor = entry.tombstone, entry.floor
+        hidden = floor is not None and old.rank <= floor
+        high = floor if floor is not None and hidden else old.rank
         rank = self.delete_rank(record, high)
-        if tombstone is not None and self.outranks(tombstone.rank, high, rank):
-            known = tombstone.seen.get(self.here, -1)
-            if known <= high.version if hidden else not old.mirrored and known < high.version:
+        if tombstone is not None and self.outranks(tombstone, high, rank, record):
+            if unraised is not None:
+                yield from self._lose(unraised, None, tombstone.rank)
+            elif self._unseen(tombstone, old, high, hidden=hidden):
                 loser = record.old_image or {}
                 yield from self._journal(
                     Loss(record, loser, old.rank, None, tombstone.rank, Reason.DELETED)
                 )
             return Skip.OUTRANKED
-        seen = merged(old.known(), {self.here: rank.version})
+        seen = merged(old.known(), {high.origin: high.version}, {self.here: rank.version})
         if tombstone is not None:
             seen = merged(seen, tombstone.seen)
-        tombstone = Tombstone(rank, seen, self._until(record))
+        mine = Tombstone(rank, seen, self._until(record), record.sequence_number)
         row = row_key(self.mesh.mirror, record.key)
-        bury = self.ledger.bury(self._mine.ledger, row, tombstone, now_ms // 1_000)
+        bury = self.ledger.bury(self._mine.ledger, row, mine, now_ms // 1_000)
         yield Ask(self.here, "UpdateItem", bury)
-        return Delete(rank, record.keys, row, tombstone, record)
+        theirs = Tombstone(rank, seen, mine.until)
+        return Delete(rank, record.keys, row, theirs, record, old.rank)
+
+    def _unseen(self, tombstone: Tombstone, old: View, high: Rank, *, hidden: bool) -> bool:
+        """Tell whether a delete removed what was made here and had not seen it."""
+        known = tombstone.seen.get(self.here, -1)
+        if hidden:
+            return known <= high.version
+        return not old.mirrored and known < old.rank.version
 
     def delete_rank(self, record: StreamRecord, high: Rank) -> Rank:
         """Return the rank of a removal of what had rank ``high``: one more version of it.
@@ -363,38 +403,41 @@ class TwoWay:
             return self.peers.rank(high.version, EXPIRY)
         return self.peers.rank(high.version + 1, self.here)
 
-    def outranks(self, tombstone: Rank, high: Rank, rank: Rank) -> bool:
+    def outranks(
+        self, tombstone: Tombstone, high: Rank, rank: Rank, record: StreamRecord
+    ) -> bool:
         """Tell whether another delete outranked an image, so that its removal is none of ours."""
-        return tombstone > high and tombstone != rank
+        this = tombstone.rank == rank and tombstone.mark in (None, record.sequence_number)
+        return tombstone.rank > high and not this
 
     def _delete_at(self, delete: Delete, there: Replica, now_ms: int) -> Steps:
         # In this order: a crash between the two is healed by the retry.
         bury = self.ledger.bury(there.ledger, delete.row, delete.tombstone, now_ms // 1_000)
-        shown = {"ReturnValues": "ALL_OLD", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        answer = yield Ask(there.name, "UpdateItem", {**bury, **shown})
+        answer = yield Ask(there.name, "UpdateItem", bury)
         before = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
         below = self.bounds.below(there.name, delete.rank)
-        request = {
-            "TableName": there.table,
-            "Key": delete.keys,
-            **below.request(),
-            "ReturnValues": "ALL_OLD",
-        }
+        request = {"TableName": there.table, "Key": delete.keys, **below.request()}
+        request["ReturnValues"] = "ALL_OLD"
         answer = yield Ask(there.name, "DeleteItem", request)
         if not answer.held or answer.item is None:
             return
-        # Its own consumer journals what this delete had not seen, but for one case: it can't tell
-        # a version that was seen from the same one of a counter that started again since.
+        # Its own consumer journals it too, but from what is known there by then: this is exact.
         gone = self.marks.view(answer.item, there.name)
-        seen = delete.tombstone.seen
-        if gone.mirrored or (gone.versioned and seen.get(there.name, -1) < gone.rank.version):
+        if gone.mirrored or self._knew(delete, before, gone, answer.item):
             return
-        if gone.versioned and seen.get(there.name) == gone.rank.version:
-            if not restarted(before, gone.rank, delete.rank, seen):
-                return
-        yield from self._journal(
-            Loss(delete.record, answer.item, gone.rank, None, delete.rank, Reason.DELETED), there
-        )
+        loss = Loss(delete.record, answer.item, gone.rank, None, delete.rank, Reason.DELETED)
+        yield from self._journal(loss, there)
+
+    def _knew(
+        self, delete: Delete, before: Tombstone | None, gone: View, image: Image
+    ) -> bool:
+        """Tell whether a delete had seen the image that it removed elsewhere."""
+        seen, rank = delete.tombstone.seen, gone.rank
+        if not gone.versioned or seen.get(rank.origin) != rank.version:
+            return False
+        if delete.old_rank == rank:
+            return not self.marks.differing(delete.record.old_image or {}, image)
+        return before is None or not restarted(before, rank, delete.rank, seen)
 
     # Rule 4
 
@@ -415,6 +458,7 @@ class TwoWay:
         for _ in range(ATTEMPTS_MAX):
             if view.mirrored:
                 answer = yield Ask(self.here, "DeleteItem", self._expel(record, tombstone.rank))
+                yield from self._altered(record, new, answer)
             else:
                 answer = yield from self._lift(record, tombstone)
             if answer.item is None:
@@ -423,6 +467,15 @@ class TwoWay:
             if answer.held or view.rank > tombstone.rank:
                 return
 
+    def _altered(self, record: StreamRecord, new: View, answer: Answer) -> Steps:
+        """Journal an unversioned change of what was brought back and is removed again."""
+        if not answer.held or answer.item is None or record.new_image is None:
+            return
+        gone = self.marks.view(answer.item, self.here)
+        if gone.rank == new.rank and not same(record.new_image, answer.item):
+            loss = Loss(record, answer.item, gone.rank, None, gone.rank, Reason.UNVERSIONED)
+            yield from self._journal(loss)
+
     def _expel(self, record: StreamRecord, ceiling: Rank) -> Wire:
         condition = self.bounds.not_above(self.here, ceiling)
         names = {"s": self.marks.stamp_attribute, "w": "version"}
@@ -430,6 +483,7 @@ class TwoWay:
             "TableName": self._mine.table,
             "Key": record.keys,
             **condition.also("#s.#w = #v", **names).request(),
+            "ReturnValues": "ALL_OLD",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 

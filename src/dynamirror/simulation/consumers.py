@@ -38,13 +38,14 @@ class Consumer:
 
     def __init__(
         self,
-        rules: TwoWay,
+        make_rules: Callable[[], TwoWay],
         places: Mapping[str, Place],
         clock: Callable[[], int],
         tell: Tell,
     ) -> None:
-        self.rules = rules
-        self.name = rules.here
+        self.rules = make_rules()
+        self.name = self.rules.here
+        self._make_rules = make_rules
         self.sent = 0
         self.zombies: list[Ask] = []
         self._places = places
@@ -104,6 +105,7 @@ class Consumer:
         if self._underway is not None:
             self.zombies += [ask for ask in self._underway.asks.values() if ticket.below(2)]
         self._tell(f"{self.name}'s consumer dies and starts again at record {self._checkpoint + 1}")
+        self.rules = self._make_rules()
         self._underway = None
         self._waiting.clear()
         self._read = self._done = self._checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -50,7 +51,7 @@ class World:
         self.places = {name: Place(name, lambda: self.now_ms) for name in names}
         self.applications = Applications(Peers(names))
         self.consumers = [
-            Consumer(rules(mesh, name), self.places, lambda: self.now_ms, self.tell)
+            Consumer(partial(rules, mesh, name), self.places, lambda: self.now_ms, self.tell)
             for name in names
         ]
         self._home = names[0]
