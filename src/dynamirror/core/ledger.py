@@ -21,6 +21,14 @@ SLACK_S = 2 * 86_400
 """What a floor adds to its row's life, since a tombstone of a day later may be in the row."""
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """The last delete that the ledger's own replica made, be the tombstone its or another's."""
+
+    number: int
+    """The sequence number of its record."""
+    version: int
+
+
 class Tombstone(msgspec.Struct, frozen=True):
     """What a delete leaves behind."""
 
@@ -28,8 +36,7 @@ class Tombstone(msgspec.Struct, frozen=True):
     seen: Seen
     until: int
     """Epoch seconds."""
-    mark: int | None = None
-    """The number of the record by which the ledger's own replica deleted last, if known."""
+    mark: Mark | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -69,7 +76,9 @@ class Ledger:
         if tombstone.mark is not None:
             update += ", #m = :m"
             names["#m"] = "mark"
-            values[":m"] = {"S": str(tombstone.mark)}
+            mark = tombstone.mark
+            members = {"number": {"S": str(mark.number)}, "version": number(mark.version)}
+            values[":m"] = {"M": members}
         return {
             "TableName": table,
             "Key": {"k": {"S": key}},
@@ -119,7 +128,10 @@ class Ledger:
         tombstone = floor = None
         if "until" in wire and int(wire["until"]["N"]) > now_s:
             rank = self._rank(wire)
-            mark = int(wire["mark"]["S"]) if "mark" in wire else None
+            mark = None
+            if "mark" in wire:
+                own = wire["mark"]["M"]
+                mark = Mark(int(own["number"]["S"]), int(own["version"]["N"]))
             tombstone = Tombstone(
                 rank, seen_of(wire.get("seen")), int(wire["until"]["N"]), mark
             )

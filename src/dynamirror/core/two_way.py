@@ -24,7 +24,7 @@ from enum import StrEnum
 import msgspec
 
 from dynamirror.core.conflict import Loss, Reason, journal_rows
-from dynamirror.core.ledger import Entry, Ledger, Tombstone
+from dynamirror.core.ledger import Entry, Ledger, Mark, Tombstone
 from dynamirror.core.rank import EXPIRY, Peers, Rank, fit, number
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Bounds, Marks, Seen, Stamp, View, merged
@@ -126,13 +126,14 @@ def restarted(
     It is, if it was made after a delete that outranks it: one earlier in the same stream, or one of
     which whoever overwrote it did not know, nor was it made later, knowing that overwriting.
     """
+    mark = tombstone.mark
+    if record is not None and mark is not None:
+        if mark.number < record.sequence_number and lost.version <= mark.version:
+            return True
     rank = tombstone.rank
-    if rank < lost:
-        return False
-    if record is not None and tombstone.mark is not None and rank.origin == lost.origin:
-        return tombstone.mark < record.sequence_number
     return (
-        seen.get(rank.origin, -1) < rank.version
+        rank >= lost
+        and seen.get(rank.origin, -1) < rank.version
         and tombstone.seen.get(by.origin, -1) < by.version
     )
 
@@ -362,16 +363,14 @@ class TwoWay:
     # Rule 3
 
     def _removed(self, record: StreamRecord, old: View, now_ms: int) -> Judgement:
-        unraised = self._unhidden(record)
+        self._unhidden(record)
         entry = yield from self._read(record, now_ms)
         tombstone, floor = entry.tombstone, entry.floor
         hidden = floor is not None and old.rank <= floor
         high = floor if floor is not None and hidden else old.rank
         rank = self.delete_rank(record, high)
         if tombstone is not None and self.outranks(tombstone, high, rank, record):
-            if unraised is not None:
-                yield from self._lose(unraised, None, tombstone.rank)
-            elif self._unseen(tombstone, old, high, hidden=hidden):
+            if self._unseen(tombstone, old, high, hidden=hidden):
                 loser = record.old_image or {}
                 yield from self._journal(
                     Loss(record, loser, old.rank, None, tombstone.rank, Reason.DELETED)
@@ -380,7 +379,7 @@ class TwoWay:
         seen = merged(old.known(), {high.origin: high.version}, {self.here: rank.version})
         if tombstone is not None:
             seen = merged(seen, tombstone.seen)
-        mine = Tombstone(rank, seen, self._until(record), record.sequence_number)
+        mine = Tombstone(rank, seen, self._until(record), Mark(record.sequence_number, rank.version))
         row = row_key(self.mesh.mirror, record.key)
         bury = self.ledger.bury(self._mine.ledger, row, mine, now_ms // 1_000)
         yield Ask(self.here, "UpdateItem", bury)
@@ -390,6 +389,8 @@ class TwoWay:
     def _unseen(self, tombstone: Tombstone, old: View, high: Rank, *, hidden: bool) -> bool:
         """Tell whether a delete removed what was made here and had not seen it."""
         known = tombstone.seen.get(self.here, -1)
+        if tombstone.rank.origin == self.here:
+            return False  # whoever removed it, ours came before; ``_delete_at`` tells
         if hidden:
             return known <= high.version
         return not old.mirrored and known < old.rank.version
@@ -407,8 +408,9 @@ class TwoWay:
         self, tombstone: Tombstone, high: Rank, rank: Rank, record: StreamRecord
     ) -> bool:
         """Tell whether another delete outranked an image, so that its removal is none of ours."""
-        this = tombstone.rank == rank and tombstone.mark in (None, record.sequence_number)
-        return tombstone.rank > high and not this
+        mark = tombstone.mark
+        this = mark is None or mark.number == record.sequence_number or record.by_ttl
+        return tombstone.rank > high and not (tombstone.rank == rank and this)
 
     def _delete_at(self, delete: Delete, there: Replica, now_ms: int) -> Steps:
         # In this order: a crash between the two is healed by the retry.
