@@ -145,6 +145,11 @@ class Condition(msgspec.Struct, frozen=True):
         more = {f"#{alias}": name for alias, name in names.items()}
         return Condition(f"{text} AND ({self.text})", {**self.names, **more}, self.values)
 
+    def otherwise(self, text: str, **names: str) -> Condition:
+        """Return this OR another condition, which uses no values."""
+        more = {f"#{alias}": name for alias, name in names.items()}
+        return Condition(f"{text} OR {self.text}", {**self.names, **more}, self.values)
+
     def request(self) -> Wire:
         """Return the members of a request that make it conditional."""
         return {
@@ -167,6 +172,10 @@ class Bounds:
     def not_above(self, at: str, rank: Rank) -> Condition:
         """``rank(item) <= rank``."""
         return self._bound(at, rank, self._marks.peers.not_above(rank))
+
+    def versioned(self, condition: Condition) -> Condition:
+        """Return the condition, now false for items without a version, and for no item."""
+        return condition.also("attribute_exists(#v)")
 
     def _bound(self, at: str, rank: Rank, origins: Sequence[str]) -> Condition:
         marks = self._marks

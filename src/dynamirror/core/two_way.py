@@ -102,8 +102,8 @@ class Delete(msgspec.Struct, frozen=True):
     row: str
     tombstone: Tombstone
     record: StreamRecord
-    old_rank: Rank
-    """Of the image that it removed at its own replica."""
+    old_rank: Rank | None
+    """Of the image that it removed at its own replica; None: an unversioned write's."""
 
 
 Steps = Generator[Ask, Answer, None]
@@ -183,7 +183,12 @@ class TwoWay:
             else:
                 yield from self._overwritten(record, old, new, now_ms)
             return Skip.ECHO
-        return self._put(record, old.known(), new, inserted=False)
+        seen = old.known()
+        if not old.versioned and new.stamp is None:
+            # A raised image: what the put that dropped version and stamp had replaced.
+            floor = (yield from self._read(record, now_ms)).floor
+            seen = merged(seen, {floor.origin: floor.version} if floor else {})
+        return self._put(record, seen, new, inserted=False)
 
     def remote(self, verdict: Put | Delete, there: str, now_ms: int) -> Steps:
         """Carry out at another replica what a record asks for."""
@@ -348,17 +353,47 @@ class TwoWay:
 
     def _put_at(self, put: Put, there: Replica, now_ms: int) -> Steps:
         below = self.bounds.below(there.name, put.rank)
+        if self.mesh.bump:
+            below = self.bounds.versioned(below)
         request = {"TableName": there.table, "Item": put.image}
+        shown = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         if not put.inserted:
             present = below.also("attribute_exists(#k)", k=min(put.keys)).request()
-            shown = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
             answer = yield Ask(there.name, "PutItem", {**request, **present, **shown})
             if answer.held or answer.item:
+                yield from self._spare(put, there, answer, now_ms)
                 return
         answer = yield Ask(there.name, "GetItem", self.ledger.read(there.ledger, put.row))
         tombstone = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
         if tombstone is None or tombstone.rank < put.rank:
-            yield Ask(there.name, "PutItem", {**request, **below.request()})
+            absent = below.otherwise("attribute_not_exists(#k)", k=min(put.keys)).request()
+            answer = yield Ask(there.name, "PutItem", {**request, **absent, **shown})
+            yield from self._spare(put, there, answer, now_ms)
+
+    def _spare(self, put: Put, there: Replica, answer: Answer, now_ms: int) -> Steps:
+        """Raise an item without a version, which may well have replaced what we put: not over it.
+
+        Its own consumer would do so with the same outcome, were it as quick.
+        """
+        held = answer.item
+        if answer.held or not held or not self.mesh.bump:
+            return
+        if self.marks.view(held, there.name).versioned:
+            return
+        version = fit(max(now_ms, put.rank.version + 1))
+        condition = "attribute_exists(#k) AND attribute_not_exists(#v)"
+        request = {
+            "TableName": there.table,
+            "Key": put.keys,
+            "UpdateExpression": "SET #v = :n",
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {
+                "#k": min(put.keys),
+                "#v": self.marks.version_attribute,
+            },
+            "ExpressionAttributeValues": {":n": number(version)},
+        }
+        yield Ask(there.name, "UpdateItem", request)
 
     # Rule 3
 
@@ -384,7 +419,7 @@ class TwoWay:
         bury = self.ledger.bury(self._mine.ledger, row, mine, now_ms // 1_000)
         yield Ask(self.here, "UpdateItem", bury)
         theirs = Tombstone(rank, seen, mine.until)
-        return Delete(rank, record.keys, row, theirs, record, old.rank)
+        return Delete(rank, record.keys, row, theirs, record, None if hidden else old.rank)
 
     def _unseen(self, tombstone: Tombstone, old: View, high: Rank, *, hidden: bool) -> bool:
         """Tell whether a delete removed what was made here and had not seen it."""

@@ -32,8 +32,11 @@ def complaints(world: World) -> list[str]:
     ]
     if profile.journal:
         found += _vanished(applications, left, journaled)
-    if profile.quiet and journaled:
-        found.append(f"false conflicts: {', '.join(journaled)} journaled, one region wrote")
+    lost = _lost(applications, left)
+    if profile.lossless and lost:
+        found.append(f"lost: {', '.join(lost)}, though one region wrote at a time")
+    if profile.quiet and (false := sorted(set(journaled) - set(lost))):
+        found.append(f"false: {', '.join(false)} journaled and not lost, one region wrote")
     found += _too_many(world)
     return found
 
@@ -72,12 +75,17 @@ def _not_highest(applications: Applications, item: Wire | None) -> list[str]:
     return [f"rank: {writer.value} is left, but {highest.value} has the highest rank"]
 
 
-def _vanished(applications: Applications, left: str | None, journaled: list[str]) -> list[str]:
+def _lost(applications: Applications, left: str | None) -> list[str]:
     return [
-        f"vanished: {name} is lost and in no journal"
+        name
         for name, one in applications.leaves().items()
-        if one.how != "delete" and name not in (left, *journaled)
+        if one.how != "delete" and name != left
     ]
+
+
+def _vanished(applications: Applications, left: str | None, journaled: list[str]) -> list[str]:
+    lost = [name for name in _lost(applications, left) if name not in journaled]
+    return [f"vanished: {name} is lost and in no journal" for name in lost]
 
 
 def _too_many(world: World) -> list[str]:

@@ -23,7 +23,9 @@ class Profile:
     leaves: bool = True
     """Whether what is left must not be a value that another write knowingly replaced."""
     quiet: bool = False
-    """Whether the journal must be empty: one region at a time, and stamps are kept."""
+    """Whether the journal must be empty of what isn't lost: stamps are kept."""
+    lossless: bool = False
+    """Whether nothing may be lost: one region at a time."""
     journal: bool = True
     """Whether every lost write must be in the journal."""
 
@@ -38,16 +40,16 @@ ANY = ("hybrid", "hybrid-put-drops", "add", "keep", "lower", "put-plain", "put-k
 PROFILES = {
     one.name: one
     for one in (
-        Profile(name="hybrid-one", writes=HYBRID, concurrent=False, exact=True, quiet=True),
+        Profile(name="hybrid-one", lossless=True, writes=HYBRID, concurrent=False, exact=True, quiet=True),
         Profile(name="hybrid-many", writes=HYBRID, concurrent=True, exact=True),
-        Profile(name="drops-one", writes=DROPS, concurrent=False, exact=True),
+        Profile(name="drops-one", lossless=True, writes=DROPS, concurrent=False, exact=True),
         Profile(name="drops-many", writes=DROPS, concurrent=True, exact=True),
         Profile(name="add-one", writes=("add",), concurrent=False, quiet=True),
         Profile(name="add-many", writes=("add",), concurrent=True, leaves=False),
-        Profile(name="skewed-many", writes=HYBRID, concurrent=True, skew_ms=100, leaves=False),
-        Profile(name="mixed-one", writes=MIXED, concurrent=False, quiet=True),
+        Profile(name="skewed-many", writes=HYBRID, concurrent=True, skew_ms=1_000, leaves=False),
+        Profile(name="mixed-one", lossless=True, writes=MIXED, concurrent=False, quiet=True),
         Profile(name="mixed-many", writes=MIXED, concurrent=True, leaves=False),
-        Profile(name="unaware-one", writes=UNAWARE, concurrent=False, quiet=True),
+        Profile(name="unaware-one", lossless=True, writes=UNAWARE, concurrent=False, quiet=True),
         Profile(name="unaware-many", writes=UNAWARE, concurrent=True, leaves=False),
         Profile(name="any-many", writes=ANY, concurrent=True, leaves=False),
     )

@@ -17,7 +17,7 @@ from dynamirror.simulation.profiles import Profile
 from dynamirror.simulation.replicas import NAMES, Place, mesh_of
 
 START_MS = 1_700_000_000_000
-TICK_MS = 3
+TICK_MS = 40
 """Time passes faster than versions are used up, one a write, so that clocks make versions grow."""
 
 KEY_NAME = "k"
