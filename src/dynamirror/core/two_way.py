@@ -393,7 +393,9 @@ class TwoWay:
             },
             "ExpressionAttributeValues": {":n": number(version)},
         }
-        yield Ask(there.name, "UpdateItem", request)
+        answer = yield Ask(there.name, "UpdateItem", request)
+        if not answer.held:  # somebody else was quicker, and perhaps raised it less
+            yield from self._put_at(put, there, now_ms)
 
     # Rule 3
 
