@@ -150,7 +150,8 @@ class FaultProxy:
     """The proxy, from ``async with`` to its end; ``rules`` may be replaced at any time.
 
     With ``drop_orphans`` a request whose client has gone before it was forwarded is dropped:
-    what a killed or timed-out client left unanswered then never lands after its successor.
+    what a killed or timed-out client left unanswered then never lands after its successor, save
+    what was on its way to the server at that very moment.
     """
 
     def __init__(

@@ -27,8 +27,14 @@ class Profile:
     """Stream records have their SizeBytes."""
     number_keys_found_by_value: bool = True
     """An item whose key is 10 is found by the key 10.00."""
-    given_values_checked: bool = True
-    """An expression's values are refused where they can't be: an empty set, booleans in order."""
+    expressions_exact: bool = True
+    """An expression at fault is refused: an empty set or booleans in order among its values, an
+    attribute compared with itself, paths that overlap or lead into nothing. An attribute of a type
+    that size() or begins_with() doesn't take makes a comparison false."""
+    missing_differs_from_missing: bool = True
+    """``a <> b`` holds where neither is there, and ``a = b`` doesn't."""
+    sums_exact: bool = True
+    """SET + and ADD count in 38 digits, and refuse what needs more."""
     switching_twice_refused: bool = True
     """A stream or expiry can't be switched on that is on, nor a stream off that is off."""
     base64_checked: bool = True
@@ -47,8 +53,10 @@ MINISTACK = Profile(
     drained_shard_described=False,
     record_bytes_told=False,
     number_keys_found_by_value=False,
-    given_values_checked=False,
+    expressions_exact=False,
+    missing_differs_from_missing=False,
     base64_checked=False,
+    sums_exact=False,
     switching_twice_refused=False,
 )
 

@@ -53,6 +53,11 @@ class Server:
         return connect(self.place(region), environment=environment)
 
 
+def server_python() -> Path:
+    """Return the interpreter that has the embedded server."""
+    return ROOT / os.environ.get("DYNAMIRROR_SERVER_PYTHON", ".venv-server/bin/python")
+
+
 @contextmanager
 def running() -> Iterator[Server]:
     """Run the server that the environment asks for. Raises ServerError where it can't be had."""
@@ -63,8 +68,7 @@ def running() -> Iterator[Server]:
         profile = PROFILES[os.environ.get("DYNAMIRROR_TEST_PROFILE", DYNAMODB.name)]
         yield Server(None if endpoint == "aws" else endpoint, profile, (first, second))
         return
-    python = os.environ.get("DYNAMIRROR_SERVER_PYTHON", ROOT / ".venv-server/bin/python")
-    with EmbeddedServer(ROOT / python) as server:
+    with EmbeddedServer(server_python()) as server:
         yield Server(server.url, MINISTACK, (first, second))
 
 

@@ -2,8 +2,9 @@
  *
  * One thread, epoll, HTTP/1.1 keep-alive on 127.0.0.1, libc only (Linux). It reads as little of a
  * request as it can (Content-Length, X-Amz-Target, a few JSON members found by text search), holds
- * no items, and answers what DynamoDB answers to a write that succeeds, with DynamoDB's headers
- * and a correct x-amz-crc32. It is no emulator: nothing is validated, every condition holds.
+ * nothing but the rows of a checkpoint table, and answers what DynamoDB answers to a write that
+ * succeeds, with DynamoDB's headers and a correct x-amz-crc32. It is no emulator: nothing is
+ * validated, and every condition holds.
  *
  *   --port N         0 (default): any free one; it is printed as "port N"
  *   --delay-ms X     every answer waits that long: a round trip
@@ -256,6 +257,79 @@ static bool ends_with(const char *text, const char *end) {
     return t >= e && !strcmp(text + t - e, end);
 }
 
+/* ---- rows of the checkpoint table --------------------------------------------------------- */
+
+/* The one table that is remembered: an engine can't start without finding what it put there. */
+#define ROWS_MAX 64
+
+static struct row {
+    char link[128], shard[128];
+    char *item;
+    size_t size;
+} rows[ROWS_MAX];
+static int rows_held = 0;
+
+/* The text of a string attribute: "name": {"S": "text"}. */
+static bool attribute(const char *body, size_t size, const char *name, char *out, size_t room) {
+    char pattern[64];
+    int n = snprintf(pattern, sizeof pattern, "\"%s\"", name);
+    const char *p = memmem(body, size, pattern, (size_t)n);
+    return p && member(p + n, size - (size_t)(p + n - body), "S", out, room);
+}
+
+/* The object that is the value of "Item". */
+static const char *item_of(const char *body, size_t size, size_t *length) {
+    const char *end = body + size, *p = memmem(body, size, "\"Item\"", 6);
+    if (!p || !(p = memchr(p, '{', (size_t)(end - p)))) return NULL;
+    int depth = 0;
+    bool quoted = false;
+    for (const char *at = p; at < end; at++) {
+        if (quoted && *at == '\\') at++;
+        else if (*at == '"') quoted = !quoted;
+        else if (!quoted && *at == '{') depth++;
+        else if (!quoted && *at == '}' && !--depth) {
+            *length = (size_t)(at + 1 - p);
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static bool about_checkpoints(const char *body, size_t size) {
+    return memmem(body, size, "-dynamirror-checkpoints\"", 24) != NULL;
+}
+
+static void keep_row(const char *body, size_t size, bool remove) {
+    struct row new = {.item = NULL};
+    const char *item = remove ? NULL : item_of(body, size, &new.size);
+    attribute(body, size, "link", new.link, sizeof new.link);
+    attribute(body, size, "shard", new.shard, sizeof new.shard);
+    int at = 0;
+    while (at < rows_held && (strcmp(rows[at].link, new.link) || strcmp(rows[at].shard, new.shard))) at++;
+    if (at < rows_held) {
+        free(rows[at].item);
+        rows[at] = rows[--rows_held];
+    }
+    if (!item || rows_held == ROWS_MAX) return;
+    new.item = malloc(new.size);
+    if (!new.item) die("malloc");
+    memcpy(new.item, item, new.size);
+    rows[rows_held++] = new;
+}
+
+static void print_rows(struct text *t, const char *body, size_t size) {
+    char link[128] = "";
+    attribute(body, size, ":l", link, sizeof link);
+    int found = 0;
+    print(t, "{\"Items\":[");
+    for (int i = 0; i < rows_held; i++) {
+        if (strcmp(rows[i].link, link)) continue;
+        if (found++) append(t, ",", 1);
+        append(t, rows[i].item, rows[i].size);
+    }
+    print(t, "],\"Count\":%d,\"ScannedCount\":%d}", found, found);
+}
+
 /* ---- answering --------------------------------------------------------------------------- */
 
 static struct operation {
@@ -352,6 +426,9 @@ static int answer(struct text *t, const char *operation, size_t length, const ch
     char table[256] = "";
     if (!strcmp(name, "PutItem") || !strcmp(name, "UpdateItem") || !strcmp(name, "DeleteItem") || !strcmp(name, "GetItem")) {
         append(t, "{}", 2);
+        if ((*name == 'P' || *name == 'D') && about_checkpoints(body, size)) keep_row(body, size, *name == 'D');
+    } else if (!strcmp(name, "Query") && about_checkpoints(body, size)) {
+        print_rows(t, body, size);
     } else if (!strcmp(name, "BatchWriteItem")) {
         items = occurrences(body, size, "\"PutRequest\"") + occurrences(body, size, "\"DeleteRequest\"");
         append(t, "{\"UnprocessedItems\":{}}", 23);

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dynamirror.aws.client import connect
 from dynamirror.config.model import Config, Guard, Mirror, Place, Transport
 from dynamirror.engine.checkpoints import Checkpoints
-from dynamirror.engine.links import Links
+from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links
 from dynamirror.engine.retry import Backoff
 from dynamirror.ports import Clock, DynamoDB
 
@@ -20,6 +20,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def connected(place: Place, transport: Transport) -> DynamoDB:
+    """Return a connection to a place, as wide as the engine's most requests in flight."""
+    return connect(place, transport=transport.value, connections_max=WRITES_IN_FLIGHT_MAX)
+
+
 class Wiring:
     """Everything that one configuration needs, connected once and shared."""
 
@@ -27,7 +32,7 @@ class Wiring:
         self,
         config: Config,
         *,
-        connect: Connect = lambda place, transport: connect(place, transport=transport),
+        connect: Connect = connected,
         clock: Clock = now_ms,
         backoff: Backoff | None = None,
     ) -> None:

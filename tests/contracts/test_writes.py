@@ -240,4 +240,31 @@ def test_a_value_that_can_never_fit_is_refused(
         table.put(KEY, ConditionExpression=condition, ExpressionAttributeValues={":a": value})
 
     checked = isinstance(refused.value, RefusedError)
-    assert checked is table.service.profile.given_values_checked
+    assert checked is table.service.profile.expressions_exact
+
+
+def test_sums_have_38_digits(table: TableHelper) -> None:
+    """Counters are exact as far as numbers go, and refused beyond."""
+    table.put({**KEY, "n": {"N": "1" + "0" * 37}})
+    one = {"ExpressionAttributeValues": {":one": {"N": "1"}}}
+
+    answer = table.update(KEY, "ADD n :one", ReturnValues="UPDATED_NEW", **one)
+
+    exact = answer["Attributes"] == {"n": {"N": "1" + "0" * 36 + "1"}}
+    assert exact is table.service.profile.sums_exact
+
+
+@pytest.mark.parametrize("number", ["9E125", "1E38"])
+def test_a_sum_that_is_no_number_is_refused(table: TableHelper, number: str) -> None:
+    """Too large, or of more than 38 digits."""
+    table.put({**KEY, "n": {"N": number}})
+    other = number if number == "9E125" else "1"
+
+    try:
+        table.update(KEY, "ADD n :n", ExpressionAttributeValues={":n": {"N": other}})
+    except RefusedError:
+        refused = True
+    else:
+        refused = False
+
+    assert refused is (table.service.profile.sums_exact or number == "9E125")

@@ -100,9 +100,9 @@ class Reader:
         return self._words[self._next]
 
     def take(self) -> Word:
-        word = self._words[self._next]
-        if word.kind != "end":
-            self._next += 1
+        """Take the next word, which the caller has seen is not the end."""
+        word = self.word
+        self._next += 1
         return word
 
     def called(self) -> str:

@@ -34,9 +34,10 @@ def marked(image: Image, attribute: str, text: str) -> Image:
     """
     image = stripped(image, (attribute,))
     if not isinstance(image, dict):
-        name, body = encode(attribute), bytes(image)
-        if name not in body:
-            return msgspec.Raw(b'{%b:{"S":"%b"},%b' % (name, text.encode(), body[1:]))
+        body = bytes(image)
+        if not _may_name(body, attribute):
+            head = b'{%b:{"S":"%b"}' % (encode(attribute), text.encode())
+            return msgspec.Raw(b"%b,%b" % (head, body[1:]))
         image = opened(image)
     if attribute in image:
         raise UnfitError(
@@ -55,12 +56,17 @@ def stripped(image: Image, attributes: Iterable[str]) -> Image:
         found = [name for name in attributes if name in image]
     else:
         body = bytes(image)
-        found = [name for name in attributes if encode(name) in body]
+        found = [name for name in attributes if _may_name(body, name)]
     if not found:
         return image
     item = opened(image)
     ours = [name for name in found if name in item and is_ours(item[name])]
     return {name: value for name, value in item.items() if name not in ours} if ours else image
+
+
+def _may_name(body: bytes, attribute: str) -> bool:
+    """Tell whether an attribute's name can occur in JSON, however that spells it."""
+    return encode(attribute) in body or b"\\u" in body or ("/" in attribute and b"\\/" in body)
 
 
 def is_ours(value: Wire) -> bool:

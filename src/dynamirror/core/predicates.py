@@ -43,11 +43,13 @@ _IN_ORDER: dict[str, Callable[[Any, Any], bool]] = {
 
 def equal(left: Wire | None, right: Wire | None) -> bool:
     """Tell whether two typed values are the same; a missing one is the same as nothing."""
-    if left is None or right is None:
+    if left is None or right is None or left == right:
+        return left is not None and right is not None
+    if kind_of(left) != kind_of(right):
         return False
-    return left == right or (
-        kind_of(left) == kind_of(right) and canonical(left) == canonical(right)
-    )
+    if "N" in left:
+        return Decimal(left["N"]) == Decimal(right["N"])
+    return bool(canonical(left) == canonical(right))
 
 
 def in_order(left: Wire | None, sign: str, right: Wire | None) -> bool:

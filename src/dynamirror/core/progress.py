@@ -21,6 +21,9 @@ class Position(msgspec.Struct, frozen=True):
     """Whether the shard was read to its end."""
     read_until_ms: int = 0
     """Every change made by this time is applied, as far as it went through this shard."""
+    digits: int = 0
+    """To how many digits the server pads sequence numbers, if it does. DynamoDB doesn't; local
+    servers do, and find a number only as they spell it."""
 
     def gap_possible(self, now_ms: int) -> bool:
         """Tell whether changes that we never read may have been trimmed by now."""
@@ -30,6 +33,7 @@ class Position(msgspec.Struct, frozen=True):
 class _Page(msgspec.Struct):
     sequence_number: int
     created_at_ms: int
+    digits: int
     settled: bool = False
 
 
@@ -50,9 +54,9 @@ class Progress:
         """When the oldest page that isn't durable yet was written; None if there is none."""
         return self._pages[0].created_at_ms if self._pages else None
 
-    def hand_in(self, sequence_number: int, created_at_ms: int) -> _Page:
+    def hand_in(self, sequence_number: int, created_at_ms: int, digits: int = 0) -> _Page:
         """Note a page by its last record; give the token back to ``settle``."""
-        page = _Page(sequence_number, created_at_ms)
+        page = _Page(sequence_number, created_at_ms, digits)
         self._pages.append(page)
         return page
 
@@ -62,14 +66,15 @@ class Progress:
         while self._pages and self._pages[0].settled:
             first = self._pages.popleft()
             until_ms = max(self.position.read_until_ms, first.created_at_ms)
-            self.position = Position(first.sequence_number, read_until_ms=until_ms)
+            self.position = Position(
+                first.sequence_number, read_until_ms=until_ms, digits=first.digits
+            )
 
     def quiet_since(self, at_ms: int) -> None:
         """Note that there was nothing left to read at a time."""
         if at_ms > self.position.read_until_ms:
-            self.position = Position(self.position.sequence_number, read_until_ms=at_ms)
+            self.position = msgspec.structs.replace(self.position, read_until_ms=at_ms)
 
     def finish(self) -> None:
         """Note that the shard's end was reached and everything is durable."""
-        before = self.position
-        self.position = Position(before.sequence_number, True, before.read_until_ms)
+        self.position = msgspec.structs.replace(self.position, done=True)

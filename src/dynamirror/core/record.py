@@ -11,15 +11,29 @@ Guide, 'Using AWS Lambda with Amazon DynamoDB' (event JSON).
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 import msgspec
 
-from dynamirror.core.values import Image, Key, Wire, key_of
+from dynamirror.core.values import SHOWN_MAX, Image, Key, Wire, key_of
 from dynamirror.errors import MalformedRecordError
 
 EVENT_NAMES = frozenset({"INSERT", "MODIFY", "REMOVE"})
 SEQUENCE_NUMBER_DIGITS_MAX = 40
+
+_IMAGE: frozenset[type] = frozenset({dict, NoneType})
+_TIME: frozenset[type] = frozenset({float, int})
+_TYPES: dict[str, frozenset[type]] = {
+    "dynamodb": frozenset({dict}),
+    "eventName": frozenset({str}),
+    "SequenceNumber": frozenset({str}),
+    "Keys": frozenset({dict}),
+    "NewImage": _IMAGE,
+    "OldImage": _IMAGE,
+    "ApproximateCreationDateTime": _TIME,
+    "userIdentity": _IMAGE,
+}
 
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 
@@ -56,6 +70,8 @@ class Page(msgspec.Struct, frozen=True):
     records: list[StreamRecord]
     next_iterator: str | None
     """None: the shard is closed and this was its end."""
+    digits: int = 0
+    """To how many digits the server pads sequence numbers with zeros, if it does."""
 
 
 def record_of(wire: Wire) -> StreamRecord:
@@ -64,27 +80,33 @@ def record_of(wire: Wire) -> StreamRecord:
     Raises MalformedRecordError, saying what was wrong where.
     """
     try:
-        body = wire["dynamodb"]
-        keys = body["Keys"]
-        new, identity = body.get("NewImage"), wire.get("userIdentity")
+        body, name = wire["dynamodb"], wire["eventName"]
+        keys, new, old = body["Keys"], body.get("NewImage"), body.get("OldImage")
+        at, identity = body.get("ApproximateCreationDateTime", 0.0), wire.get("userIdentity")
+        number = body["SequenceNumber"]
+        if (
+            type(new) not in _IMAGE
+            or type(old) not in _IMAGE
+            or type(at) not in _TIME
+            or type(name) is not str
+            or type(keys) is not dict
+            or type(number) is not str
+        ):
+            raise TypeError  # noqa: TRY301 - _mistyped finds the words
+        by_ttl = identity is not None and _is_ttl(identity)
         record = StreamRecord(
-            _sequence_number(body["SequenceNumber"]),
-            wire["eventName"],
-            key_of(keys),
-            keys,
-            new,
-            body.get("OldImage"),
-            body.get("ApproximateCreationDateTime", 0.0),
-            identity is not None and _is_ttl(identity),
+            _sequence_number(number), name, key_of(keys), keys, new, old, at, by_ttl
         )
     except KeyError as error:
         raise MalformedRecordError(
             f"a stream record without {error.args[0]}: {_brief(wire)}"
         ) from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise MalformedRecordError(f"{error}: {_brief(wire)}") from None
-    if new is None and record.event_name in ("INSERT", "MODIFY"):
-        raise _without_image(record.event_name)
+    except (TypeError, AttributeError):
+        raise MalformedRecordError(_mistyped(wire)) from None
+    if new is None and name in ("INSERT", "MODIFY"):
+        raise _without_image(name)
     return record
 
 
@@ -114,7 +136,10 @@ def page_of(answer: bytes) -> Page:
     """
     try:
         page = _decode_page(answer)
-        return Page([_of_api(record) for record in page.Records], page.NextShardIterator)
+        records = [_of_api(record) for record in page.Records]
+        last = page.Records[-1].dynamodb.SequenceNumber if records else ""
+        digits = len(last) if last.startswith("0") else 0
+        return Page(records, page.NextShardIterator, digits)
     except (msgspec.DecodeError, ValueError) as error:
         raise MalformedRecordError(f"an answer of GetRecords that can't be read: {error}") from None
 
@@ -160,7 +185,7 @@ def _of_api(record: _ApiRecord) -> StreamRecord:
 def _sequence_number(text: str) -> int:
     if text.isdecimal() and text.isascii() and len(text) <= SEQUENCE_NUMBER_DIGITS_MAX:
         return int(text)
-    raise ValueError(f"SequenceNumber is 1 to 40 decimal digits, not {text!r}")
+    raise ValueError(f"SequenceNumber is 1 to 40 decimal digits, not {text[:SHOWN_MAX]!r}")
 
 
 def _is_ttl(identity: Wire) -> bool:
@@ -175,8 +200,20 @@ def _without_image(event_name: str) -> MalformedRecordError:
     )
 
 
-def _brief(wire: Any) -> str:
-    """Name a malformed record without its images: they may be secret, or 400 KB."""
+def _mistyped(wire: Any) -> str:
+    """Say which member of a record is of a type that it can't be."""
     if not isinstance(wire, dict):
-        return f"a {type(wire).__name__}, not an object"
+        return f"a stream record is an object, not a {type(wire).__name__}"
+    body = wire.get("dynamodb")
+    members = {**wire, **(body if isinstance(body, dict) else {})}
+    found = (
+        f"{name} can't be a {type(members[name]).__name__}"
+        for name, types in _TYPES.items()
+        if name in members and type(members[name]) not in types
+    )
+    return f"{', '.join(found)}: {_brief(wire)}"
+
+
+def _brief(wire: Wire) -> str:
+    """Name a malformed record without its images: they may be secret, or 400 KB."""
     return f"eventID {wire.get('eventID')!r}, eventName {wire.get('eventName')!r}"

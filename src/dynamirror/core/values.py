@@ -9,7 +9,8 @@ inside calls ``opened``; everyone else passes it on.
 from __future__ import annotations
 
 import hashlib
-from decimal import Context, Decimal, InvalidOperation
+import re
+from decimal import Context, Decimal
 from typing import Any
 
 import msgspec
@@ -24,8 +25,15 @@ Key = tuple[str, ...]
 """What tells an item from others of its table: (type, canonical text) per key attribute, flat,
 in the order of the attributes' names. ``("S", "a")`` or ``("S", "a", "N", "1")``."""
 
+SHOWN_MAX = 50
+"""How much of a faulty value a message shows."""
+
 ROW_KEY_BYTES_MAX = 2_048
 """A partition key's limit (Amazon DynamoDB Developer Guide, 'Constraints')."""
+
+# Narrower than Decimal, which takes underscores, blanks, any script's digits, and exponents that
+# would spell a number of gigabytes.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 # Wide enough that nothing a server could send is ever rounded (DynamoDB keeps 38 digits).
 _EXACT = Context(prec=1_000)
@@ -55,12 +63,9 @@ def canonical_number(text: str) -> str:
     """
     if text.isascii() and text.isdigit() and text[0] != "0":
         return text
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"not a number: {text!r}") from None
-    if not number.is_finite():
-        raise ValueError(f"not a number: {text!r}")
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f"not a number: {text[:SHOWN_MAX]!r}")
+    number = Decimal(text)
     return format(number.normalize(_EXACT), "f") if number else "0"
 
 
@@ -72,8 +77,8 @@ def key_of(keys: Wire) -> Key:
     if len(keys) == 1:
         (attribute,) = keys.values()
         return _key_part(attribute)
-    if not keys:
-        raise ValueError("a key has one or two attributes, this has none")
+    if len(keys) != 2:  # noqa: PLR2004 - the most that a table's key schema takes
+        raise ValueError(f"a key has one or two attributes, this has {len(keys)}")
     return tuple(part for name in sorted(keys) for part in _key_part(keys[name]))
 
 
@@ -81,9 +86,9 @@ def _key_part(attribute: Wire) -> tuple[str, str]:
     try:
         ((kind, text),) = attribute.items()
     except (AttributeError, ValueError):
-        raise ValueError(f"a key attribute is one typed value, not {attribute!r}") from None
+        raise ValueError("a key attribute is one typed value, this is not") from None
     if kind not in ("S", "N", "B") or not isinstance(text, str):
-        raise ValueError(f"a key attribute is of type S, N or B, not {attribute!r}")
+        raise ValueError(f"a key attribute is of type S, N or B, not {str(kind)[:SHOWN_MAX]}")
     return kind, canonical_number(text) if kind == "N" else text
 
 

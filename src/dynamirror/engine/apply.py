@@ -151,7 +151,12 @@ class Applier:
 
     def _leave(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
-        if worker.cancelled() or (error := worker.exception()) is None:
+        if worker.cancelled():
+            return
+        if (error := worker.exception()) is None:
+            # Several leave at once where answers come at once, more than the limit asks for.
+            if self._ready:
+                self._hire()
             return
         if not self.failed:
             self.failed = True
@@ -206,6 +211,8 @@ class Applier:
             self.limiter.answered(now - sent_at, len(self._workers))
             for write in writes:
                 self._settle(write)
+            if len(self._ready) > self.target.records_max:
+                self._hire()  # the limit may have grown: more than one worker has work
         else:
             self.limiter.throttled(now, now - sent_at)
             self._retry_later(writes, {record.key for record in left})

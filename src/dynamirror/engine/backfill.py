@@ -4,6 +4,7 @@ Guards ``order`` and ``item`` can't tell a copied image from a newer one, so the
 while a few segments are copied; then the stream goes on from before them, and whatever changed
 meanwhile is applied again. Guard ``ledger`` copies beside the running stream: an item is put only
 where neither it nor any change of it has arrived, and every delete leaves a row that says so.
+Where history was lost, no engine runs, and copies overwrite: they begin a new epoch.
 """
 
 from __future__ import annotations
@@ -109,7 +110,9 @@ class Backfill:
             known = await self._checkpoints.enroll(known, stream, started_ms)
         await self._checkpoints.put(BACKFILL_ROW, started_ms=started_ms)
         self._expected = table.items
-        self._appliers = self._links.open_for_copies(self._fail)
+        lost = known.lost is not None or stream != known.streams[-1]
+        epoch = len(known.streams) + 1 if lost else None
+        self._appliers = self._links.open_for_copies(self._fail, epoch)
         reads = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
         try:
             for group in _groups(_segments(table, segment)):

@@ -16,7 +16,7 @@ from dynamirror.core.progress import Position
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import HistoryLostError
+from dynamirror.errors import HistoryLostError, NotFoundError
 from dynamirror.ports import DynamoDB
 
 STREAM_ROW = "#stream"
@@ -90,6 +90,7 @@ class Checkpoints:
             sequence_number=None if number is None else f"{number:040d}",
             done=position.done,
             read_until_ms=position.read_until_ms,
+            digits=position.digits or None,
             saved_at=now_ms,
             expires_at=now_ms // 1_000 + DONE_DAYS * 86_400 if position.done else None,
         )
@@ -97,9 +98,12 @@ class Checkpoints:
     async def enroll(self, known: Known, stream: str, now_ms: int) -> Known:
         """Make a stream the newest one of the list; whatever was lost before is made up for.
 
+        Where something was, an epoch begins even if the stream is the same: what was copied to
+        make up for it is of that epoch, and outranks all that was applied before.
+
         Raises ConditionFailedError if somebody else did so meanwhile: load again.
         """
-        fresh = stream not in known.streams
+        fresh = stream not in known.streams or known.lost is not None
         streams = (*known.streams, stream) if fresh else known.streams
         condition: Wire = {"ConditionExpression": "attribute_not_exists(#l)"}
         names = {"#l": "link"}
@@ -136,15 +140,18 @@ class Checkpoints:
         item = row(link=self.link, shard=shard, **values)
         await self.call("PutItem", {"TableName": self.table, "Item": item, **(condition or {})})
 
-    async def delete(self, shard: str) -> None:
+    async def delete(self, shard: str, *, condition: Wire | None = None) -> None:
         """Delete one row."""
         key = {"link": {"S": self.link}, "shard": {"S": shard}}
-        await self.call("DeleteItem", {"TableName": self.table, "Key": key})
+        await self.call("DeleteItem", {"TableName": self.table, "Key": key, **(condition or {})})
 
     async def call(self, operation: str, request: Wire) -> bytes:
         """Send one request until it is answered."""
         body = encode(request)
-        return await persist(lambda: self._api.call(operation, body), self._backoff)
+        try:
+            return await persist(lambda: self._api.call(operation, body), self._backoff)
+        except NotFoundError as error:
+            raise NotFoundError(error.code, f"there is no table {self.table!r}") from error
 
 
 def epoch_of(known: Known, stream: str) -> int:
@@ -170,6 +177,7 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
             None if "sequence_number" not in values else int(values["sequence_number"]),
             values["done"],
             values["read_until_ms"],
+            values.get("digits", 0),
         )
         for shard, values in rows.items()
         if not shard.startswith("#") and streams and values["stream"] == streams[-1]

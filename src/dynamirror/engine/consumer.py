@@ -20,7 +20,7 @@ from dynamirror.engine.links import Links
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.shard import Reading
 from dynamirror.engine.source import stream_of
-from dynamirror.errors import ConditionFailedError, HistoryLostError
+from dynamirror.errors import ConditionFailedError, HeldError, HistoryLostError
 from dynamirror.ports import Clock, DynamoDB
 
 FINISH_S = 20.0
@@ -75,6 +75,11 @@ class Consumer:
         self._appliers: list[Applier] = []
         self._follower: Follower | None = None
 
+    @property
+    def drained(self) -> bool:
+        """Whether nothing was left to read or apply, as far as the stream tells."""
+        return self._follower is not None and self._follower.drained
+
     async def run(self, *, once: bool = False) -> None:
         """Mirror until cancelled, or, with ``once``, until nothing is left to do.
 
@@ -127,20 +132,28 @@ class Consumer:
             task.add_done_callback(lambda task: _pass_on(task, follower))
         try:
             await follower.run(once=once)
+        finish_s: float | None = FINISH_S
         except HistoryLostError as error:
             await self._checkpoints.lose(known, str(error))
             raise
         finally:
             for task in keeping:
+        except HeldError:
+            finish_s = None
+            raise
                 task.cancel()
-            await asyncio.shield(self._end(follower))
+            await asyncio.shield(self._end(follower, finish_s))
 
     def _hand_over(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
         self._to_appliers(self.links.wanted(records), on_done)
 
-    async def _end(self, follower: Follower) -> None:
-        failed = any(applier.failed for applier in self._appliers)
-        await follower.finish(0 if failed else FINISH_S)
+    async def _end(self, follower: Follower, finish_s: float | None) -> None:
+        """Apply what was read, and save positions; with None, at once and without saving: another
+        holds the lease, and the positions are his.
+        """
+        if finish_s is not None:
+            failed = any(applier.failed for applier in self._appliers)
+            await follower.finish(0 if failed else finish_s)
         await asyncio.gather(*(applier.stop() for applier in self._appliers))
 
     async def _obey(self, follower: Follower) -> None:

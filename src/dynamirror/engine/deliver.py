@@ -62,6 +62,8 @@ async def deliver(
     once: all from the lowest unapplied record on is delivered again, so more writes would only
     be repeated.
     """
+    if timeout_s <= 0:  # even to begin would send something before we could stop it
+        return Delivery(min((one.sequence_number for one in records), default=None), ())
     for applier in appliers:
         outcome.expect()
         applier.submit(records, outcome.done)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from dynamirror.core.limits import SHARDS_PER_PAGE_MAX
-from dynamirror.core.lineage import Shard, merged, readable, stream_page_of
+from dynamirror.core.lineage import Shard, StreamPage, merged, readable, stream_page_of
 from dynamirror.core.progress import Position
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Wire, encode
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.shard import HandOver, Reading, ShardReader
-from dynamirror.errors import HistoryLostError
+from dynamirror.errors import HistoryLostError, NotFoundError
 from dynamirror.ports import Clock, DynamoDB
 
 SAVE_S = 1.0
@@ -93,10 +94,13 @@ class Follower:
         """
         saving = asyncio.create_task(self._keep_saving())
         try:
-            while not (once and self.drained):
+            while True:
                 self._ended.clear()
                 await self._discover()
                 self._open_readers()
+                # Judged after the look for new shards: the last one's end may have made some.
+                if once and self.drained:
+                    return
                 await self._wait(self._reading.poll_s if once else self._reading.discover_s)
         finally:
             for task in (saving, *self._tasks.values()):
@@ -139,20 +143,20 @@ class Follower:
             raise
 
     async def _discover(self) -> None:
-        """List all shards; note those that are new, and those that are gone."""
+        """List all shards, and note those that are new."""
         request: Wire = {"StreamArn": self.stream, "Limit": SHARDS_PER_PAGE_MAX}
         listed: list[Shard] = []
         while True:
-            body = encode(request)
-            page = stream_page_of(
-                await persist(lambda: self._api.call("DescribeStream", body), self._backoff)  # noqa: B023
-            )
+            page = await self._describe(encode(request))
             listed.extend(page.shards)
             if page.last_shard_id is None:
                 break
             request["ExclusiveStartShardId"] = page.last_shard_id
-        self._shards = merged(self._shards, listed)
-        self._check_gone()
+        # One that we haven't finished counts though it isn't listed: its reader finds out whether
+        # it is gone, and its children wait until then.
+        unfinished = [Shard(name) for name, position in self._saved.items() if not position.done]
+        self._shards = merged({}, [*unfinished, *self._shards.values(), *listed])
+        self._check_alive(page)
         for shard in self._shards.values():
             if shard.shard_id not in self._saved:
                 position = self._first_position(shard)
@@ -166,13 +170,22 @@ class Follower:
             since_ms = max(since_ms, self._position(shard.parent).read_until_ms)
         return Position(read_until_ms=since_ms)
 
-    def _check_gone(self) -> None:
-        """See that no shard has gone, with its records, before we finished it."""
-        for shard_id, position in self._saved.items():
-            if shard_id in self._shards or position.done or shard_id in self.readers:
-                continue
-            if position.gap_possible(self._clock()):
-                raise HistoryLostError(f"shard {shard_id} was trimmed before all of it was applied")
+    async def _describe(self, body: bytes) -> StreamPage:
+        try:
+            answer = await persist(lambda: self._api.call("DescribeStream", body), self._backoff)
+        except NotFoundError as error:
+            raise HistoryLostError(
+                f"the stream is gone: {self.stream}; changes made since are in no stream of ours"
+            ) from error
+        return stream_page_of(answer)
+
+    def _check_alive(self, page: StreamPage) -> None:
+        """See that a stream that has nothing more to read isn't one that was switched off."""
+        ended = all(self._position(shard_id).done for shard_id in self._shards)
+        if page.status in ("DISABLING", "DISABLED") and ended:
+            raise HistoryLostError(
+                f"the table's stream was disabled: {self.stream}; changes made since are not in it"
+            )
 
     def _position(self, shard_id: str) -> Position:
         reader = self.readers.get(shard_id)
@@ -183,11 +196,16 @@ class Follower:
         for shard_id in readable(self._shards, done):
             if shard_id in self.readers:
                 continue
+            position = self._position(shard_id)
+            if position.sequence_number is None:
+                # Its parent has been read on since the shard was found, maybe for hours.
+                since = self._first_position(self._shards[shard_id])
+                position = max(position, since, key=attrgetter("read_until_ms"))
             reader = self.readers[shard_id] = ShardReader(
                 self._api,
                 self.stream,
                 shard_id,
-                self._position(shard_id),
+                position,
                 self._hand_over,
                 clock=self._clock,
                 gate=self._gate,

@@ -7,9 +7,11 @@ and the wish of others that it pause.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from dynamirror.core.values import Wire
 from dynamirror.engine.checkpoints import LEASE_ROW, Checkpoints
 from dynamirror.errors import ConditionFailedError, HeldError
 from dynamirror.ports import Clock
@@ -19,6 +21,8 @@ LEASE_S = 30.0
 
 RENEW_S = 5.0
 """Time between renewals: several may fail before the lease is lost."""
+
+FREE = "attribute_not_exists(#o) OR #o IN (:me, :dead) OR #u < :now"
 
 
 class Lease:
@@ -55,14 +59,27 @@ class Lease:
         held = (await self._checkpoints.load()).lease
         if not self.is_free(held):
             raise self._held_by(held["owner"] if held else "another process")
-        await self._write("", held["owner"] if held else self.owner)
+        now_ms = self._clock()
+        await self._write(
+            "",
+            {
+                "ConditionExpression": FREE,
+                "ExpressionAttributeNames": {"#o": "owner", "#u": "until_ms"},
+                "ExpressionAttributeValues": {
+                    ":me": {"S": self.owner},
+                    ":dead": {"S": held["owner"] if held else self.owner},
+                    ":now": {"N": str(now_ms)},
+                },
+            },
+        )
 
     async def renew(self, report: str) -> None:
         """Keep the lease for another while, and publish a report (JSON).
 
-        Raises HeldError if another has taken it: stop at once.
+        Raises HeldError if another has taken it, even if he has given it back since: what we know
+        of the positions is old. Stop at once.
         """
-        await self._write(report, self.owner)
+        await self._write(report, self._is_ours)
 
     async def keep(self, report: Callable[[], str]) -> None:
         """Renew for ever. Raises HeldError once another holds the lease."""
@@ -72,27 +89,24 @@ class Lease:
 
     async def release(self) -> None:
         """Give the lease back, if it is still ours."""
-        held = (await self._checkpoints.load()).lease
-        if held is not None and held["owner"] == self.owner:
-            await self._checkpoints.delete(LEASE_ROW)
+        with contextlib.suppress(ConditionFailedError):
+            await self._checkpoints.delete(LEASE_ROW, condition=self._is_ours)
 
-    async def _write(self, report: str, or_after: str) -> None:
-        now_ms = self._clock()
-        condition = {
-            "ConditionExpression": "attribute_not_exists(#o) OR #o IN (:me, :dead) OR #u < :now",
-            "ExpressionAttributeNames": {"#o": "owner", "#u": "until_ms"},
-            "ExpressionAttributeValues": {
-                ":me": {"S": self.owner},
-                ":dead": {"S": or_after},
-                ":now": {"N": str(now_ms)},
-            },
+    @property
+    def _is_ours(self) -> Wire:
+        return {
+            "ConditionExpression": "#o = :me",
+            "ExpressionAttributeNames": {"#o": "owner"},
+            "ExpressionAttributeValues": {":me": {"S": self.owner}},
         }
+
+    async def _write(self, report: str, condition: Wire) -> None:
         try:
             await self._checkpoints.put(
                 LEASE_ROW,
                 condition=condition,
                 owner=self.owner,
-                until_ms=now_ms + int(LEASE_S * 1_000),
+                until_ms=self._clock() + int(LEASE_S * 1_000),
                 report=report,
             )
         except ConditionFailedError:

@@ -63,10 +63,15 @@ class Links:
             for place in self.mirror.targets
         ]
 
-    def open_for_copies(self, on_failure: Callable[[BaseException], None]) -> list[Applier]:
-        """Return an applier per target that takes copied items in the place of changes."""
+    def open_for_copies(
+        self, on_failure: Callable[[BaseException], None], epoch: int | None
+    ) -> list[Applier]:
+        """Return an applier per target that takes copied items in the place of changes.
+
+        ``epoch``: the one that begins with these copies, if they make up for lost history.
+        """
         return [
-            self._applier(place, self._copy_target(place), on_failure)
+            self._applier(place, self._copy_target(place, epoch), on_failure)
             for place in self.mirror.targets
         ]
 
@@ -114,9 +119,13 @@ class Links:
         api, rules = self._targets[place.name], self.rules(place, epoch)
         return target_of(self.mirror.guard, place.name, api, rules, self._clock)
 
-    def _copy_target(self, place: Place) -> Target:
-        api, rules = self._targets[place.name], self.rules(place, epoch=1)
+    def _copy_target(self, place: Place, epoch: int | None) -> Target:
+        api, rules = self._targets[place.name], self.rules(place, epoch or 1)
         if self.mirror.guard is Guard.LEDGER:
+            # A copy that makes up for lost history is the first change of a new epoch: what the
+            # target has of its item, and the row that tells from when, are older.
+            if epoch is not None:
+                return self._target(place, epoch)
             return CopyTarget(place.name, api, rules)
         return OrderTarget(place.name, api, rules)
 

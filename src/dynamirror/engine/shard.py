@@ -59,6 +59,7 @@ class ShardReader:
         self.progress = Progress(position)
         self.drained = False
         self.records = 0
+        self.applied = 0
         self._api = api
         self._stream = stream
         self._hand_over = hand_over
@@ -68,6 +69,7 @@ class ShardReader:
         self._reading = reading
         self._backoff = backoff
         self._read_to = position.sequence_number
+        self._digits = position.digits
         self._empty = 0
         self._empty_since_ms = 0
         self._settled = asyncio.Event()
@@ -88,10 +90,13 @@ class ShardReader:
             except TrimmedError as error:
                 iterator = await self._from_horizon(error)
                 continue
+            except NotFoundError as error:
+                self._check_gone(error)
+                break
             if page.records:
                 await self._pages.acquire()
                 await self._gate.wait()  # a pause that came while we asked holds for the answer
-                self._take(page.records)
+                self._take(page)
             else:
                 self._note_empty()
             iterator = page.next_iterator
@@ -107,16 +112,19 @@ class ShardReader:
             self._settled.clear()
             await self._settled.wait()
 
-    def _take(self, records: Sequence[StreamRecord]) -> None:
+    def _take(self, page_read: Page) -> None:
+        records, self._digits = page_read.records, page_read.digits
         last = records[-1]
         self._empty = 0
         self.drained = False
         self.records += len(records)
         self._read_to = last.sequence_number
-        page = self.progress.hand_in(last.sequence_number, int(last.created_at * 1_000))
+        created_at_ms = int(last.created_at * 1_000)
+        page = self.progress.hand_in(last.sequence_number, created_at_ms, self._digits)
 
         def done() -> None:
             self._pages.release()
+            self.applied += len(records)
             self.progress.settle(page)
             self._settled.set()
 
@@ -168,16 +176,20 @@ class ShardReader:
             "ShardIteratorType": kind,
         }
         if self._read_to is not None:
-            request["SequenceNumber"] = str(self._read_to)
+            request["SequenceNumber"] = f"{self._read_to:0{self._digits}d}"
         body = encode(request)
         try:
             answer = await persist(lambda: self._api.call("GetShardIterator", body), self._backoff)
         except NotFoundError as error:
-            if self.progress.position.gap_possible(self._clock()):
-                raise self._lost(str(error)) from error
+            self._check_gone(error)
             return None
         iterator: str = decode(answer)["ShardIterator"]
         return iterator
+
+    def _check_gone(self, error: Exception) -> None:
+        """Raise HistoryLostError unless the shard, now gone, was read to its end before it went."""
+        if self.progress.position.gap_possible(self._clock()):
+            raise self._lost(str(error)) from error
 
     def _lost(self, why: str) -> HistoryLostError:
         return HistoryLostError(

@@ -11,6 +11,7 @@ What outlives an invocation: connections, credentials, what was learned of each 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import Any
 from dynamirror.config.load import load
 from dynamirror.config.model import Guard, Mirror, OnPoison, Place
 from dynamirror.core.record import StreamRecord, records_of
+from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import epoch_of
 from dynamirror.engine.deliver import Delivery, Outcome, deliver
 from dynamirror.engine.links import Links
@@ -56,7 +58,7 @@ class Function:
             lowest = self._loop.run_until_complete(
                 self._apply(_stream_arn(event), records, remaining_ms)
             )
-        failures = [] if lowest is None else [{"itemIdentifier": str(lowest)}]
+        failures = [] if lowest is None else [{"itemIdentifier": _spelled(event, lowest)}]
         return {"batchItemFailures": failures}
 
     def close(self) -> None:
@@ -73,9 +75,17 @@ class Function:
                 f"no mirror of {self.wiring.config.path} has the source of {stream}: "
                 "compare region, account and table in the configuration"
             )
-        deliveries = await asyncio.gather(
-            *(self._deliver(mirror, stream, records, remaining_ms) for mirror in mirrors)
+        # All come to their end before we return or raise: what is left half-way in a loop that
+        # stands still would go on beside the next invocation, out of order.
+        ends = await asyncio.gather(
+            *(self._deliver(mirror, stream, records, remaining_ms) for mirror in mirrors),
+            return_exceptions=True,
         )
+        deliveries = []
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+            deliveries.append(end)
         lowest = [one.lowest_unapplied for one in deliveries if one.lowest_unapplied is not None]
         return min(lowest, default=None)
 
@@ -88,12 +98,22 @@ class Function:
     ) -> Delivery:
         if mirror.name not in self._links:
             self._links[mirror.name] = self.wiring.links(mirror)
-        links = self._links[mirror.name]
-        epoch = await self._epoch(mirror, stream)
-        outcome = Outcome()
-        appliers = await links.open(epoch, outcome.failed)
-        timeout_s = (remaining_ms() - mirror.deadline_reserve_ms) / 1_000
-        delivery = await deliver(appliers, links.wanted(records), outcome, timeout_s)
+        links, outcome = self._links[mirror.name], Outcome()
+
+        def left_s() -> float:
+            return (remaining_ms() - mirror.deadline_reserve_ms) / 1_000
+
+        async def opened() -> list[Applier]:
+            return await links.open(await self._epoch(mirror, stream), outcome.failed)
+
+        appliers: list[Applier] | None = None
+        if left_s() > 0:
+            with contextlib.suppress(TimeoutError):
+                appliers = await asyncio.wait_for(opened(), left_s())
+        if appliers is None:
+            log.warning("mirror %s: time was up before anything was applied", mirror.name)
+            return Delivery(min(record.sequence_number for record in records), ())
+        delivery = await deliver(appliers, links.wanted(records), outcome, left_s())
         for error in delivery.errors:
             if not isinstance(error, DynamirrorError):
                 raise error
@@ -151,6 +171,14 @@ def mirrors_of(mirrors: Sequence[Mirror], stream: str) -> list[Mirror]:
 def _is(place: Place, region: str, account: str, table: str) -> bool:
     name = place.table.rpartition("/")[2]
     return (place.region, name) == (region, table) and place.account in (None, account)
+
+
+def _spelled(event: Any, number: int) -> str:
+    """Return a sequence number as the event spells it: local servers pad theirs with zeros, and
+    what isn't found in the batch counts as a failure of all of it.
+    """
+    texts = (str(wire["dynamodb"]["SequenceNumber"]) for wire in event["Records"])
+    return next(text for text in texts if int(text) == number)
 
 
 def _stream_arn(event: Any) -> str:

@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from dynamirror.config.model import Mirror
 from dynamirror.engine.backfill import Backfill
@@ -18,6 +18,8 @@ from dynamirror.engine.verify import Verifier
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.identity import is_dead, me
 from dynamirror.wiring import Wiring
+
+T = TypeVar("T")
 
 log = logging.getLogger("dynamirror")
 
@@ -72,7 +74,7 @@ def redriver_of(wiring: Wiring, mirror: Mirror) -> Redriver:
     return Redriver(wiring.links(mirror), wiring.source(mirror), backoff=wiring.backoff)
 
 
-def run(main: Coroutine[Any, Any, Exit]) -> Exit:
+def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, on uvloop where that is installed."""
     gc.freeze()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -1,0 +1,129 @@
+"""What commands have in common: CONFIG, --mirror, --json, --verbose, and what they stand for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from dynamirror.cli.output import LogHandler, Output
+from dynamirror.config.load import load
+from dynamirror.config.model import Config, Mirror, Place, Transport
+from dynamirror.engine.patience import Patient
+from dynamirror.engine.retry import Backoff
+from dynamirror.errors import ConfigError, DynamirrorError, Exit
+from dynamirror.ports import DynamoDB
+from dynamirror.runtimes.process import SEVERITY, run
+from dynamirror.wiring import Connect, Wiring
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+config_argument = click.argument("config", metavar="CONFIG")
+
+mirror_option = click.option(
+    "--mirror", metavar="NAME", help="Only this mirror of the file; without it, every one."
+)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of text; docs/cli.md has its shape."
+)
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Say more of what is done, on stderr."
+)
+
+
+def reporting(command: F) -> F:
+    """Add what every command that reports has."""
+    return config_argument(json_option(verbose_option(command)))
+
+
+def open_output(
+    *, as_json: bool, verbose: bool, as_lines: bool = False, level: int = logging.WARNING
+) -> Output:
+    """Return where to print, and send log lines there too.
+
+    ``as_lines``: JSON is an object a line, as things happen, rather than one document.
+    """
+    output = Output(as_json=as_json, as_lines=as_lines)
+    logger = logging.getLogger("dynamirror")
+    logger.setLevel(logging.DEBUG if verbose else level)
+    logger.handlers = [LogHandler(output)]
+    logger.propagate = False
+    return output
+
+
+def wired(ctx: click.Context, config: str, *, patient: bool = False) -> Wiring:
+    """Return the wiring of a configuration file.
+
+    ``patient``: give up on a service that doesn't answer, for commands that only look.
+    ``ctx.obj`` may bring another way to connect than the network.
+    """
+    loaded = load(config)
+    given: Connect | None = ctx.obj
+    wiring = Wiring(loaded) if given is None else Wiring(loaded, connect=given)
+    return Wiring(loaded, connect=_patient(wiring, Backoff())) if patient else wiring
+
+
+def _patient(wiring: Wiring, backoff: Backoff) -> Connect:
+    def connect(place: Place, transport: Transport) -> DynamoDB:
+        return Patient(wiring.api(place, transport), backoff)
+
+    return connect
+
+
+def chosen(config: Config, name: str | None) -> tuple[Mirror, ...]:
+    """Return the mirror of that name, or all. Raises ConfigError for an unknown name."""
+    found = tuple(mirror for mirror in config.mirrors if name in (None, mirror.name))
+    if not found:
+        names = ", ".join(mirror.name for mirror in config.mirrors)
+        raise ConfigError(f"{config.path} has no mirror {name!r}; it has: {names}")
+    return found
+
+
+def perform(
+    wiring: Wiring,
+    output: Output,
+    mirrors: Sequence[Mirror],
+    work: Callable[[Mirror], Awaitable[Exit]],
+) -> Exit:
+    """Do the work for every mirror at once, and return the gravest of their ends.
+
+    A mirror whose work fails is told of and does not stop the others'.
+    """
+    return run(_perform(wiring, output, mirrors, work))
+
+
+async def _perform(
+    wiring: Wiring,
+    output: Output,
+    mirrors: Sequence[Mirror],
+    work: Callable[[Mirror], Awaitable[Exit]],
+) -> Exit:
+    async def one(mirror: Mirror) -> Exit:
+        try:
+            return await work(mirror)
+        except* DynamirrorError as group:
+            error = _first(group)
+            output.failure(mirror.name, error)
+            end = error.exit_status
+        return end
+
+    try:
+        ends = await asyncio.gather(*(one(mirror) for mirror in mirrors))
+    finally:
+        await wiring.close()
+    return max(ends, key=SEVERITY.index)
+
+
+def _first(group: ExceptionGroup[DynamirrorError]) -> DynamirrorError:
+    """Return the first of several tasks' errors; the others mostly follow from it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, DynamirrorError):
+        raise error
+    return error

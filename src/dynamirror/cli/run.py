@@ -1,0 +1,151 @@
+"""``dynamirror run``: the engine in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from dynamirror.cli.arguments import open_output, reporting, wired
+from dynamirror.cli.output import Output
+from dynamirror.cli.status import span
+from dynamirror.engine.consumer import Consumer
+from dynamirror.errors import Exit
+from dynamirror.runtimes.process import mirror_all, run
+from dynamirror.wiring import Wiring
+
+LIVE_S = 1.0
+"""Time between two looks at the consumers, on a terminal."""
+
+REPORT_S = 5.0
+"""The same with --json."""
+
+PLAIN_S = 30.0
+"""The same in a log file; and only if something has changed."""
+
+HEADER = (
+    "MIRROR",
+    "STATE",
+    "RECORDS",
+    "APPLIED",
+    "LAG",
+    "IN FLIGHT",
+    "RETRIES",
+    "THROTTLES",
+    "PARKED",
+)
+
+
+@click.command("run")
+@reporting
+@click.option("--once", is_flag=True, help="Stop as soon as everything is applied.")
+@click.pass_context
+def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool, once: bool) -> None:
+    """Mirror: read every source's stream and apply it to the targets.
+
+    All mirrors of the file at once, in this process, until it is stopped with Ctrl-C or SIGTERM:
+    what was read is then still applied, and how far that was is saved. After a crash it goes on
+    from the last saved position. Only one process at a time can read a mirror's stream.
+
+    \b
+    Example:
+      dynamirror run mirrors.toml
+      dynamirror run mirrors.toml --once    # catch up, then end
+
+    Exit status: 0 done, 1 something is parked or can't be applied, 2 error, 3 history lost,
+    130 stopped with Ctrl-C.
+    """  # noqa: D301 - click reads the \b
+    output = open_output(as_json=as_json, verbose=verbose, as_lines=True, level=logging.INFO)
+    wiring = wired(ctx, config)
+    end = run(_main(wiring, output, once=once))
+    output.line("end", exit=int(end))
+    ctx.exit(end)
+
+
+async def _main(wiring: Wiring, output: Output, *, once: bool) -> Exit:
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    showing: list[asyncio.Task[None]] = []
+
+    def interrupt() -> None:
+        # The same orderly end as SIGTERM's; only the exit status tells them apart.
+        interrupted.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_start(consumers: list[Consumer]) -> None:
+        showing.append(asyncio.create_task(_show(output, consumers)))
+        loop.call_soon(loop.add_signal_handler, signal.SIGINT, interrupt)
+
+    try:
+        end = await mirror_all(wiring, once=once, on_start=on_start)
+    finally:
+        for task in showing:
+            task.cancel()
+        await asyncio.gather(*showing, return_exceptions=True)
+    return Exit.INTERRUPTED if interrupted.is_set() and end is Exit.DONE else end
+
+
+async def _show(output: Output, consumers: Sequence[Consumer]) -> None:
+    if output.as_json:
+        await _show_json(output, consumers)
+    elif output.live_terminal:
+        await _show_live(output, consumers)
+    else:
+        await _show_plain(output, consumers)
+
+
+async def _show_json(output: Output, consumers: Sequence[Consumer]) -> None:
+    while True:
+        await asyncio.sleep(REPORT_S)
+        for consumer in consumers:
+            report = msgspec.structs.asdict(consumer.report())
+            output.line("report", mirror=consumer.links.mirror.name, **report)
+
+
+async def _show_live(output: Output, consumers: Sequence[Consumer]) -> None:
+    with output.live(HEADER) as live:
+        try:
+            while True:
+                live.show([_row(consumer) for consumer in consumers])
+                await asyncio.sleep(LIVE_S)
+        finally:
+            live.show([_row(consumer) for consumer in consumers])
+
+
+async def _show_plain(output: Output, consumers: Sequence[Consumer]) -> None:
+    told: dict[str, tuple[int, int]] = {}
+
+    def tell() -> None:
+        for consumer in consumers:
+            name, report = consumer.links.mirror.name, consumer.report()
+            if told.get(name) != (report.records, report.parked_keys):
+                told[name] = (report.records, report.parked_keys)
+                figures = zip(HEADER[1:], _row(consumer)[1:], strict=True)
+                output.aside(f"{name}: " + ", ".join(f"{k.lower()} {v}" for k, v in figures))
+
+    try:
+        while True:
+            await asyncio.sleep(PLAIN_S)
+            tell()
+    finally:
+        tell()
+
+
+def _row(consumer: Consumer) -> tuple[str, ...]:
+    report = consumer.report()
+    return (
+        consumer.links.mirror.name,
+        report.state,
+        f"{report.records:,}",
+        f"{report.applied:,}",
+        span(report.lag_ms),
+        f"{report.in_flight:,}",
+        f"{report.retries:,}",
+        f"{report.throttles:,}",
+        f"{report.parked_keys:,}",
+    )

@@ -1,0 +1,107 @@
+"""``dynamirror verify``: whether the tables are the same."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from dynamirror.cli.arguments import (
+    chosen,
+    mirror_option,
+    open_output,
+    perform,
+    reporting,
+    wired,
+)
+from dynamirror.cli.output import Output
+from dynamirror.config.model import Mirror
+from dynamirror.engine.verify import Compared, Drift
+from dynamirror.errors import Exit
+from dynamirror.runtimes.process import verifier_of
+
+DRIFTS_SHOWN_MAX = 50
+"""Lines of drift for people; --json has them all."""
+
+
+@click.command("verify")
+@reporting
+@mirror_option
+@click.pass_context
+def command(
+    ctx: click.Context, config: str, *, as_json: bool, verbose: bool, mirror: str | None
+) -> None:
+    """Compare the tables of every mirror, item by item.
+
+    Safe while both tables are written: what differs is looked at again until it is the same or
+    surely isn't. Drift is an item that is missing at the target, extra there, or different.
+    Changes nothing.
+
+    \b
+    Example:
+      dynamirror verify mirrors.toml
+      dynamirror verify mirrors.toml --json | jq 'select(.event == "drift")'
+
+    Exit status: 0 equal, 1 drift, 2 error.
+    """  # noqa: D301 - click reads the \b
+    output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
+    wiring = wired(ctx, config)
+    mirrors = chosen(wiring.config, mirror)
+    done: dict[str, Compared] = {}
+    with output.progress("verify") as progress:
+
+        async def work(mirror: Mirror) -> Exit:
+            drifts = _Drifts(output, mirror.name)
+            done[mirror.name] = compared = await verifier_of(wiring, mirror).run(
+                drifts.tell,
+                lambda so_far: progress.update(mirror.name, so_far.items, so_far.expected_items),
+            )
+            return Exit.DONE if compared.equal else Exit.FINDING
+
+        end = perform(wiring, output, mirrors, work)
+    for name, compared in done.items():
+        _print(output, name, compared)
+    output.line("summary", **summary(done))
+    ctx.exit(end)
+
+
+class _Drifts:
+    """Tells drift as it is found."""
+
+    def __init__(self, output: Output, mirror: str) -> None:
+        self._output = output
+        self._mirror = mirror
+        self._count = 0
+
+    def tell(self, drift: Drift) -> None:
+        self._count += 1
+        self._output.line("drift", mirror=self._mirror, **msgspec.structs.asdict(drift))
+        if self._count <= DRIFTS_SHOWN_MAX:
+            key = msgspec.json.encode(drift.key).decode()
+            where = f" in {', '.join(drift.attributes)}" if drift.attributes else ""
+            self._output.say(f"{self._mirror}: {drift.kind} at {drift.target}: {key}{where}", "bad")
+        elif self._count == DRIFTS_SHOWN_MAX + 1:
+            self._output.say(f"{self._mirror}: and more; --json lists every one", "bad")
+
+
+def _print(output: Output, name: str, compared: Compared) -> None:
+    flight = f"; {compared.in_flight:,} changed too often to tell" if compared.in_flight else ""
+    if compared.equal:
+        output.say(f"{name}: equal, {compared.items:,} items compared{flight}", "good")
+        return
+    output.say(
+        f"{name}: drift, {compared.items:,} items compared: {compared.missing:,} missing,"
+        f" {compared.extra:,} extra, {compared.different:,} different{flight}",
+        "bad",
+    )
+
+
+def summary(done: dict[str, Compared]) -> dict[str, object]:
+    """Return the sums over all mirrors, and each mirror's figures."""
+    each = [
+        {"mirror": name, "equal": compared.equal, **msgspec.structs.asdict(compared)}
+        for name, compared in done.items()
+    ]
+    names = Compared.__struct_fields__
+    sums = {name: sum(getattr(compared, name) for compared in done.values()) for name in names}
+    equal = all(compared.equal for compared in done.values())
+    return {"equal": equal, **sums, "mirrors": each}

@@ -1,0 +1,134 @@
+"""What the demonstration's application stores, and how it goes on changing it.
+
+Every type that DynamoDB has is in a story, so that the comparison at the end means something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections import Counter
+
+from dynamirror.core.limits import BATCH_WRITE_ITEMS_MAX
+from dynamirror.core.values import Wire, decode, encode
+from dynamirror.engine.limiter import Pace
+from dynamirror.engine.retry import Backoff, persist
+from dynamirror.ports import DynamoDB
+
+TABLE = "Stories"
+
+WRITES_AT_ONCE = 8
+
+_WORDS = (
+    "river lantern orchard signal harbour winter thread copper meadow engine letter glass".split()  # noqa: SIM905
+)
+
+
+def schema(table: str) -> Wire:
+    """Return the CreateTable request of the application's table."""
+    return {
+        "TableName": table,
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+
+
+def story(number: int, draw: random.Random) -> Wire:
+    """Return a story in wire form, about 500 bytes."""
+    words = draw.choices(_WORDS, k=24)
+    return {
+        "id": _id(number),
+        "title": {"S": " ".join(words[:3]).capitalize()},
+        "text": {"S": " ".join(words[3:])},
+        "tags": {"SS": sorted(set(words[:4]))},
+        "likes": {"N": str(draw.randrange(10**6))},
+        "price": {"N": f"{draw.randrange(10**4)}.{draw.randrange(1, 10)}"},
+        "marks": {"NS": [str(number), f"-{number}.5"]},
+        "cover": {"B": base64.b64encode(draw.randbytes(48)).decode()},
+        "pages": {
+            "BS": [base64.b64encode(bytes([page, number % 256])).decode() for page in (1, 2)]
+        },
+        "draft": {"BOOL": bool(number % 2)},
+        "editor": {"NULL": True},
+        "subtitle": {"S": ""},
+        "chapters": {
+            "L": [{"M": {"name": {"S": word}, "length": {"N": "12"}}} for word in words[:2]]
+        },
+    }
+
+
+async def populate(api: DynamoDB, items: int, seed: int) -> None:
+    """Put that many stories into the table."""
+    draw = random.Random(seed)
+    for first in range(0, items, BATCH_WRITE_ITEMS_MAX):
+        numbers = range(first, min(first + BATCH_WRITE_ITEMS_MAX, items))
+        entries = [{"PutRequest": {"Item": story(number, draw)}} for number in numbers]
+        while entries:
+            request = encode({"RequestItems": {TABLE: entries}})
+            answer = decode(await _send(api, "BatchWriteItem", request))
+            entries = answer.get("UnprocessedItems", {}).get(TABLE, [])
+
+
+class Writer:
+    """An application at work: saves, edits, deletes, and brings deleted stories back."""
+
+    def __init__(self, api: DynamoDB, stories: int, seed: int) -> None:
+        self.writes: Counter[str] = Counter()
+        self._api = api
+        self._draw = random.Random(seed)
+        self._there = set(range(stories))
+        self._next = stories
+
+    async def run(self, seconds: float, per_second: float) -> None:
+        """Write for so long at that rate."""
+        loop = asyncio.get_running_loop()
+        pace, end = Pace(per_second), loop.time() + seconds
+
+        async def one_after_another() -> None:
+            while loop.time() < end:
+                await pace.take(1)
+                await self._write()
+
+        await asyncio.gather(*(one_after_another() for _ in range(WRITES_AT_ONCE)))
+
+    async def _write(self) -> None:
+        kind = self._draw.choices(("new", "edit", "save", "delete", "again"), (15, 45, 20, 10, 10))[
+            0
+        ]
+        number = self._draw.randrange(self._next)
+        if kind == "new":
+            number, self._next = self._next, self._next + 1
+        elif kind == "again":
+            number = next((n for n in range(number, self._next) if n not in self._there), number)
+        self.writes[kind] += 1
+        if kind == "delete":
+            self._there.discard(number)
+            await _send(
+                self._api, "DeleteItem", encode({"TableName": TABLE, "Key": {"id": _id(number)}})
+            )
+            return
+        self._there.add(number)
+        if kind == "edit":
+            request = {
+                "TableName": TABLE,
+                "Key": {"id": _id(number)},
+                "UpdateExpression": "SET title = :t ADD likes :one",
+                "ExpressionAttributeValues": {
+                    ":t": {"S": " ".join(self._draw.choices(_WORDS, k=3))},
+                    ":one": {"N": "1"},
+                },
+            }
+            await _send(self._api, "UpdateItem", encode(request))
+        else:
+            request = {"TableName": TABLE, "Item": story(number, self._draw)}
+            await _send(self._api, "PutItem", encode(request))
+
+
+def _id(number: int) -> Wire:
+    return {"S": f"story-{number:06d}"}
+
+
+async def _send(api: DynamoDB, operation: str, request: bytes) -> bytes:
+    return await persist(lambda: api.call(operation, request), Backoff())

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.engine.regions import Regions
+
+from dynamirror.cli.main import COMMANDS, cli
+from dynamirror.errors import Exit, ThrottledError
+
+CONFIG = """
+[mirrors.stories]
+mode = "one-way"
+guard = "{guard}"
+on_poison = "park"
+source = { region = "us-east-1", table = "Stories" }
+targets = [{ region = "eu-west-1" }]
+"""
+
+LOOKS = ("check", "init", "status")
+"""Commands whose JSON is one document."""
+
+
+@pytest.fixture
+def regions() -> Regions:
+    """Two regions with a source of three items; init has been run."""
+    made = Regions()
+    made.now_ms = int(time.time() * 1_000)  # the engine's clock is this machine's
+    made.source()
+    made.init()
+    for name in "abc":
+        made.put({"id": {"S": name}, "n": {"N": "1"}})
+    return made
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "mirrors.toml"
+    path.write_text(CONFIG.replace("{guard}", "order"))
+    return path
+
+
+def dynamirror(regions: Regions, *arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(one) for one in arguments], obj=regions.api_of)
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_mirror_from_nothing(regions: Regions, config: Path) -> None:
+    """Check, init, backfill, run, verify: what a newcomer types ends with equal tables."""
+    regions.us.perform("DeleteTable", {"TableName": "Stories-dynamirror-checkpoints"})
+
+    assert dynamirror(regions, "check", config).exit_code == Exit.UNUSABLE
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    assert dynamirror(regions, "check", config).exit_code == Exit.DONE
+    assert dynamirror(regions, "backfill", config).exit_code == Exit.DONE
+    regions.put({"id": {"S": "d"}})
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    result = dynamirror(regions, "verify", config)
+    assert result.exit_code == Exit.DONE
+    assert "stories: equal, 4 items compared" in result.stdout
+    assert len(regions.eu.table("Stories").items) == 4
+
+
+def test_init_without_yes_only_shows(config: Path) -> None:
+    """A plan is shown before anything is done, and is not done without --yes."""
+    regions = Regions()
+    regions.source()
+
+    result = dynamirror(regions, "init", config)
+
+    assert result.exit_code == Exit.DONE
+    assert "1. create table eu-west-1/Stories like us-east-1/Stories" in result.stdout
+    assert "nothing was changed; --yes does it" in result.stdout
+    assert regions.called == []
+
+
+def test_a_second_init_has_nothing_to_do(regions: Regions, config: Path) -> None:
+    """Init can be run again at any time."""
+    result = dynamirror(regions, "init", config, "--yes")
+
+    assert (result.exit_code, result.stdout) == (
+        Exit.DONE,
+        "nothing to do: everything is there\n",
+    )
+
+
+def test_drift_is_told_item_by_item(regions: Regions, config: Path) -> None:
+    """Verify exits 1 on drift and names each item; as JSON, a line each and a summary last."""
+    result = dynamirror(regions, "verify", config)
+    told = lines(dynamirror(regions, "verify", config, "--json"))
+
+    assert result.exit_code == Exit.FINDING
+    assert 'stories: missing at eu-west-1: {"id":{"S":"a"}}' in result.stdout
+    assert [one["kind"] for one in told if one["event"] == "drift"] == ["missing"] * 3
+    assert told[-1]["event"] == "summary"
+    assert (told[-1]["equal"], told[-1]["missing"]) == (False, 3)
+
+
+def test_lost_history_is_an_exit_status_of_its_own(regions: Regions, config: Path) -> None:
+    """A re-created stream: run and status exit 3 and say what to do, until a backfill."""
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    for on in ({"StreamEnabled": False}, {"StreamEnabled": True}):
+        specification = {**on, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        regions.us.perform(
+            "UpdateTable", {"TableName": "Stories", "StreamSpecification": specification}
+        )
+        regions.now_ms += 1_000
+
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.HISTORY_LOST
+    result = dynamirror(regions, "status", config)
+    assert result.exit_code == Exit.HISTORY_LOST
+    assert "history lost" in result.stdout
+    assert "dynamirror backfill CONFIG --mirror stories" in result.stdout
+    assert dynamirror(regions, "backfill", config).exit_code == Exit.DONE
+    assert dynamirror(regions, "status", config).exit_code == Exit.DONE
+
+
+def test_nothing_parked_is_nothing_to_redrive(regions: Regions, config: Path) -> None:
+    """Redrive says so where there is nothing to do."""
+    result = dynamirror(regions, "redrive", config)
+
+    assert (result.exit_code, result.stdout) == (Exit.DONE, "stories: nothing is parked\n")
+
+
+@pytest.mark.parametrize("command", ["init", "backfill", "verify"])
+def test_an_unknown_mirror_is_an_error_that_names_the_known(
+    command: str, regions: Regions, config: Path
+) -> None:
+    """A misspelt --mirror exits 2 and lists the mirrors there are."""
+    result = dynamirror(regions, command, config, "--mirror", "storys")
+
+    assert result.exit_code == Exit.UNUSABLE
+    assert "has no mirror 'storys'; it has: stories" in result.stderr
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
+def test_json_is_all_there_is_on_stdout(command: str, regions: Regions, config: Path) -> None:
+    """With --json, what a program reads is JSON from the first byte to the last."""
+    more = ["--once"] if command == "run" else []
+    dynamirror(regions, "backfill", config)
+
+    result = dynamirror(regions, command, config, "--json", *more)
+
+    told = [json.loads(result.stdout)] if command in LOOKS else lines(result)
+    assert told
+    assert command in LOOKS or all("event" in one for one in told)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
+def test_what_is_not_a_terminal_gets_plain_text(
+    command: str, regions: Regions, config: Path
+) -> None:
+    """No colours, no bars and no lines that redraw themselves in a pipe or a log file."""
+    more = ["--once"] if command == "run" else []
+    dynamirror(regions, "backfill", config)
+
+    result = dynamirror(regions, command, config, *more)
+
+    assert "\x1b" not in result.output
+    assert "\r" not in result.output
+
+
+def test_one_mirrors_failure_does_not_hide_anothers_end(regions: Regions, config: Path) -> None:
+    """Mirrors are worked on side by side; the exit status is the gravest, the rest still told."""
+    more = CONFIG.replace("{guard}", "order").replace("stories", "other")
+    more = more.replace('"Stories"', '"Absent"')
+    config.write_text(config.read_text() + more)
+
+    result = dynamirror(regions, "status", config, "--json")
+
+    told = json.loads(result.stdout)
+    assert result.exit_code == Exit.UNUSABLE
+    assert [one["mirror"] for one in told["mirrors"]] == ["stories"]
+    assert [one["mirror"] for one in told["errors"]] == ["other"]
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_commands_that_look_give_up(command: str, regions: Regions, config: Path) -> None:
+    """A service that never answers ends a command with status 2; it doesn't hang."""
+
+    async def refuse(_: str, __: bytes) -> None:
+        raise ThrottledError("ThrottlingException", "slow down")
+
+    regions.us.before = refuse
+
+    result = dynamirror(regions, command, config)
+
+    assert result.exit_code == Exit.UNUSABLE
+    assert "failed 5 times" in result.stderr
+
+
+@pytest.mark.parametrize("segment", ["0/4", "5/4", "x", "1", "1/0"])
+def test_segments_count_from_one(segment: str, regions: Regions, config: Path) -> None:
+    """A share that isn't one of N is refused before anything is copied."""
+    result = dynamirror(regions, "backfill", config, "--segment", segment)
+
+    assert result.exit_code == Exit.UNUSABLE
+    assert "write I/N" in result.stderr
+
+
+def test_the_shares_of_a_backfill_are_the_whole(regions: Regions, config: Path) -> None:
+    """N machines with a share each copy everything."""
+    for share in ("1/2", "2/2"):
+        assert dynamirror(regions, "backfill", config, "--segment", share).exit_code == Exit.DONE
+
+    assert len(regions.eu.table("Stories").items) == 3

@@ -1,0 +1,137 @@
+"""A parked change is kept whole, and holds its key until the last of its rows is gone."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+from tests.core.images import nested
+from tests.engine.virtual_time import run
+from tests.engine.world import PARKED, World, change, item
+
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.values import Wire, decode, row_key
+from dynamirror.engine.parking import Parking
+from dynamirror.errors import NotFoundError, RefusedError
+
+TOO_LARGE = RefusedError("ValidationException", "Item size has exceeded the maximum allowed size")
+
+
+def large(name: str, number: int) -> StreamRecord:
+    """Return a change of an item of 400 KB: its images have twice that, in JSON still more."""
+    new, old = item(name, 1, big={"S": "n" * 409_000}), item(name, 0, big={"S": '"' * 409_000})
+    return structs.replace(change(name, number), new_image=new, old_image=old)
+
+
+async def whole(parking: Parking, record: StreamRecord) -> tuple[Wire, Wire]:
+    """Return a parked change's first row, and its images put together."""
+    rows = [row async for row in parking.rows_of(record.key)]
+    (first,) = [row for row in rows if "code" in row]
+    parts = [row["images"] for row in sorted(rows, key=lambda row: str(row["seq"]))]
+    assert len(parts) == first["parts"]
+    return first, decode("".join(parts).encode())
+
+
+def test_a_change_of_400_kb_images_is_parked_whole_in_several_rows() -> None:
+    async def main() -> None:
+        world = World()
+        parking, record = world.links.parking_of(3), large("a", 5)
+        await parking.park(record, "eu-west-1", TOO_LARGE)
+        first, images = await whole(parking, record)
+        assert images == {"new": record.new_image, "old": record.old_image}
+        assert first["parts"] > 2
+        assert first["keys"] == record.keys
+        assert first["sequence_number"] == "5"
+        assert first["event_name"] == "MODIFY"
+        assert first["target"] == "eu-west-1"
+        assert first["code"] == "ValidationException"
+        assert "exceeded the maximum" in first["error"]
+        assert first["k"] == row_key("stories", record.key)
+        assert [row["seq"] async for row in parking.rows()] == [first["seq"]]
+
+    run(main)
+
+
+def test_images_that_no_table_takes_are_parked_too() -> None:
+    async def main() -> None:
+        world = World()
+        deep = structs.replace(change("a", 5), new_image=item("a", 1, deep=nested(50)))
+        parking = world.links.parking_of(1)
+        await parking.park(deep, "eu-west-1", TOO_LARGE)
+        _, images = await whole(parking, deep)
+        assert images["new"] == deep.new_image
+
+    run(main)
+
+
+@pytest.mark.parametrize("rows", range(4))
+def test_cut_off_in_the_middle_a_change_is_not_taken_for_parked_whole(rows: int) -> None:
+    """The row that names it is written last; parked again, it is whole."""
+
+    async def main() -> None:
+        world = World()
+        left = rows
+
+        async def cut(operation: str, _: bytes) -> None:
+            nonlocal left
+            if operation == "PutItem":
+                left -= 1
+                if left < 0:
+                    raise NotFoundError("ResourceNotFoundException", "cut")
+
+        record = large("a", 5)
+        world.source.before = cut
+        with pytest.raises(NotFoundError):
+            await world.links.parking_of(1).park(record, "eu-west-1", TOO_LARGE)
+        world.source.before = None
+        parking = world.links.parking_of(1)
+        assert [row async for row in parking.rows()] == []
+        await parking.park(record, "eu-west-1", TOO_LARGE)
+        _, images = await whole(parking, record)
+        assert images["new"] == record.new_image
+
+    run(main)
+
+
+def test_what_others_have_parked_is_learned_at_the_start() -> None:
+    async def main() -> None:
+        world = World()
+        await world.links.parking_of(1).park(change("a", 5), "eu-west-1", TOO_LARGE)
+        other = world.links.parking_of(1)
+        await other.load()
+        assert other.holds(("S", "a"))
+        assert not other.holds(("S", "b"))
+        assert other.held == 1
+        assert not await other.released(("S", "a"))
+
+    run(main)
+
+
+def test_a_key_is_free_when_its_last_row_is_gone() -> None:
+    async def main() -> None:
+        world = World()
+        parking = world.links.parking_of(1)
+        for number in (5, 6):
+            await parking.park(change("a", number), "eu-west-1", TOO_LARGE if number == 5 else None)
+        rows = [row async for row in parking.rows_of(("S", "a"))]
+        assert [row["sequence_number"] for row in rows] == ["5", "6"]
+        await parking.release(rows[0])
+        assert not await parking.released(("S", "a"))
+        await parking.release(rows[1])
+        assert await parking.released(("S", "a"))
+        assert not parking.holds(("S", "a"))
+        assert world.rows(PARKED) == []
+
+    run(main)
+
+
+def test_many_parked_keys_are_read_page_by_page() -> None:
+    async def main() -> None:
+        world = World()
+        parking = world.links.parking_of(1)
+        for number in range(8):
+            await parking.park(large(f"k{number}", number), "eu-west-1", TOO_LARGE)
+        other = world.links.parking_of(1)
+        await other.load()
+        assert other.held == 8
+
+    run(main)
