@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _CRC32 = b"x-amz-crc32"
 _DATE = b"date"
 
+
 class StaleError(Exception):
     """A kept connection was closed before anything of the answer came."""
 

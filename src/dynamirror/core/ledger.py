@@ -16,7 +16,6 @@ from dynamirror.core.stamp import Seen, seen_of, seen_wire
 from dynamirror.core.values import Wire
 from dynamirror.errors import NewerFormatError
 
-
 SLACK_S = 2 * 86_400
 """What a floor adds to its row's life, since a tombstone of a day later may be in the row."""
 
@@ -132,9 +131,7 @@ class Ledger:
             if "mark" in wire:
                 own = wire["mark"]["M"]
                 mark = Mark(int(own["number"]["S"]), int(own["version"]["N"]))
-            tombstone = Tombstone(
-                rank, seen_of(wire.get("seen")), int(wire["until"]["N"]), mark
-            )
+            tombstone = Tombstone(rank, seen_of(wire.get("seen")), int(wire["until"]["N"]), mark)
         if "floor_until" in wire and int(wire["floor_until"]["N"]) > now_s:
             floor = self._rank(wire["floor"]["M"])
         return Entry(tombstone, floor)

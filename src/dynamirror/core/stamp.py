@@ -188,7 +188,5 @@ class Bounds:
             names |= {"#s": marks.stamp_attribute, "#w": "version", "#o": "origin"}
             values |= {f":o{place}": {"S": name} for place, name in enumerate(origins)}
         if at in origins:
-            text += (
-                " OR (#v = :v AND (attribute_not_exists(#s.#w) OR #s.#w < :v OR #s.#w > :v))"
-            )
+            text += " OR (#v = :v AND (attribute_not_exists(#s.#w) OR #s.#w < :v OR #s.#w > :v))"
         return Condition(text, names, values)

@@ -106,7 +106,7 @@ class Applier:
         batch = Batch(on_done)
         # An event that we don't know must be seen to by itself; everything else, only the last
         # change of a key matters.
-        if all(record.known for record in records):
+        if self.target.squash is None and all(record.known for record in records):
             records = list({record.key: record for record in records}.values())
         batch.expect(len(records) or 1)
         for record in records:
@@ -133,11 +133,21 @@ class Applier:
         last = first
         while last.behind is not None:
             last = last.behind
-        if last.in_flight or not (last.record.known and record.known):
+        both = None if last.in_flight else self._squashed(last.record, record)
+        if both is None:
             last.behind = _Write(record, [batch])
         else:
-            last.record = record
+            last.record = both
             last.batches.append(batch)
+
+    def _squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
+        if not (first.known and second.known):
+            return None
+        squash = self.target.squash
+        try:
+            return second if squash is None else squash(first, second)
+        except UnfitError:
+            return None  # each is judged by itself, in its turn
 
     def _hire(self) -> None:
         """Put workers on the queue: as many as it feeds, at most as many as may be in flight."""

@@ -66,9 +66,7 @@ class Applications:
         return f"{place.name}: {how} {shown(old)} -> {shown(item)}"
 
 
-def _request(
-    key: str, old: Wire | None, value: str, how: str, now_ms: int
-) -> tuple[Wire, str]:
+def _request(key: str, old: Wire | None, value: str, how: str, now_ms: int) -> tuple[Wire, str]:
     version = _version(old or {})
     match how:
         case "hybrid":

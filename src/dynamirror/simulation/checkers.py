@@ -77,9 +77,7 @@ def _not_highest(applications: Applications, item: Wire | None) -> list[str]:
 
 def _lost(applications: Applications, left: str | None) -> list[str]:
     return [
-        name
-        for name, one in applications.leaves().items()
-        if one.how != "delete" and name != left
+        name for name, one in applications.leaves().items() if one.how != "delete" and name != left
     ]
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Steps, Verdict
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.two_way import Answer, Ask, Judgement, Skip, Steps, TwoWay, Verdict
+from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation.applications import shown
 from dynamirror.simulation.chance import Ticket
 from dynamirror.simulation.replicas import TABLE, Place

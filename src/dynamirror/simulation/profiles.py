@@ -40,7 +40,14 @@ ANY = ("hybrid", "hybrid-put-drops", "add", "keep", "lower", "put-plain", "put-k
 PROFILES = {
     one.name: one
     for one in (
-        Profile(name="hybrid-one", lossless=True, writes=HYBRID, concurrent=False, exact=True, quiet=True),
+        Profile(
+            name="hybrid-one",
+            lossless=True,
+            writes=HYBRID,
+            concurrent=False,
+            exact=True,
+            quiet=True,
+        ),
         Profile(name="hybrid-many", writes=HYBRID, concurrent=True, exact=True),
         Profile(name="drops-one", lossless=True, writes=DROPS, concurrent=False, exact=True),
         Profile(name="drops-many", writes=DROPS, concurrent=True, exact=True),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dynamirror.core.mesh import Answer, Ask, Mesh, Replica
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.two_way import Answer, Ask, Mesh, Replica
 from dynamirror.core.values import Wire, decode, key_of
 from dynamirror.errors import ConditionFailedError
 from dynamirror.memory import MemoryDynamoDB, Table

@@ -1,0 +1,119 @@
+"""Rules 2 and 3 at the other replicas: puts and deletes that are refused where they are outranked.
+
+A put of a changed item is one conditional request and no read. Only where there is no item the
+ledger is read first, for a tombstone; the race between the two, rule 4 heals.
+"""
+
+from __future__ import annotations
+
+from dynamirror.core.conflict import Loss, Reason
+from dynamirror.core.ledger import Tombstone
+from dynamirror.core.mesh import Answer, Ask, Delete, Here, Put, Replica, Steps
+from dynamirror.core.rank import Rank, fit, number
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.stamp import Seen, View
+from dynamirror.core.values import Image
+
+
+def restarted(
+    tombstone: Tombstone, lost: Rank, by: Rank, seen: Seen, record: StreamRecord | None = None
+) -> bool:
+    """Tell whether a version that seems to have been seen is of a counter that started again.
+
+    It is, if it was made after a delete that outranks it: one earlier in the same stream, or one of
+    which whoever overwrote it did not know, nor was it made later, knowing that overwriting.
+    """
+    mark = tombstone.mark
+    if record is not None and mark is not None:
+        if mark.number < record.sequence_number and lost.version <= mark.version:
+            return True
+    rank = tombstone.rank
+    return (
+        rank >= lost
+        and seen.get(rank.origin, -1) < rank.version
+        and tombstone.seen.get(by.origin, -1) < by.version
+    )
+
+
+class Carrying(Here):
+    """What is done at the other replicas."""
+
+    def remote(self, verdict: Put | Delete, there: str, now_ms: int) -> Steps:
+        """Carry out at another replica what a record asks for."""
+        if isinstance(verdict, Put):
+            yield from self._put_at(verdict, self._replicas[there], now_ms)
+        else:
+            yield from self._delete_at(verdict, self._replicas[there], now_ms)
+
+    def _put_at(self, put: Put, there: Replica, now_ms: int) -> Steps:
+        below = self.bounds.below(there.name, put.rank)
+        if self.mesh.bump:
+            below = self.bounds.versioned(below)
+        request = {"TableName": there.table, "Item": put.image}
+        shown = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        if not put.inserted:
+            present = below.also("attribute_exists(#k)", k=min(put.keys)).request()
+            answer = yield Ask(there.name, "PutItem", {**request, **present, **shown})
+            if answer.held or answer.item:
+                yield from self._spare(put, there, answer, now_ms)
+                return
+        answer = yield Ask(there.name, "GetItem", self.ledger.read(there.ledger, put.row))
+        tombstone = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
+        if tombstone is None or tombstone.rank < put.rank:
+            absent = below.otherwise("attribute_not_exists(#k)", k=min(put.keys)).request()
+            answer = yield Ask(there.name, "PutItem", {**request, **absent, **shown})
+            yield from self._spare(put, there, answer, now_ms)
+
+    def _spare(self, put: Put, there: Replica, answer: Answer, now_ms: int) -> Steps:
+        """Raise an item without a version, which may well have replaced what we put: not over it.
+
+        Its own consumer would do so with the same outcome, were it as quick.
+        """
+        held = answer.item
+        if answer.held or not held or not self.mesh.bump:
+            return
+        if self.marks.view(held, there.name).versioned:
+            return
+        version = fit(max(now_ms, put.rank.version + 1))
+        condition = "attribute_exists(#k) AND attribute_not_exists(#v)"
+        request = {
+            "TableName": there.table,
+            "Key": put.keys,
+            "UpdateExpression": "SET #v = :n",
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {
+                "#k": min(put.keys),
+                "#v": self.marks.version_attribute,
+            },
+            "ExpressionAttributeValues": {":n": number(version)},
+        }
+        answer = yield Ask(there.name, "UpdateItem", request)
+        if not answer.held:  # somebody else was quicker, and perhaps raised it less
+            yield from self._put_at(put, there, now_ms)
+
+    def _delete_at(self, delete: Delete, there: Replica, now_ms: int) -> Steps:
+        # In this order: a crash between the two is healed by the retry.
+        bury = self.ledger.bury(there.ledger, delete.row, delete.tombstone, now_ms // 1_000)
+        answer = yield Ask(there.name, "UpdateItem", bury)
+        before = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
+        below = self.bounds.below(there.name, delete.rank)
+        request = {"TableName": there.table, "Key": delete.keys, **below.request()}
+        request["ReturnValues"] = "ALL_OLD"
+        answer = yield Ask(there.name, "DeleteItem", request)
+        if not answer.held or answer.item is None:
+            return
+        # Its own consumer journals it too, but from what is known there by then: this is exact.
+        gone = self.marks.view(answer.item, there.name)
+        if gone.mirrored or self._knew(delete, before, gone, answer.item):
+            return
+        loss = Loss(delete.record, answer.item, gone.rank, None, delete.rank, Reason.DELETED)
+        yield from self._journal(loss, there)
+
+    def _knew(self, delete: Delete, before: Tombstone | None, gone: View, image: Image) -> bool:
+        """Tell whether a delete had seen the image that it removed elsewhere."""
+        seen, rank = delete.tombstone.seen, gone.rank
+        if not gone.versioned or seen.get(rank.origin) != rank.version:
+            return False
+        if delete.old_rank == rank:
+            return not self.marks.differing(delete.record.old_image or {}, image)
+        return before is None or not restarted(before, rank, delete.rank, seen)

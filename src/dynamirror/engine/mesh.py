@@ -1,0 +1,180 @@
+"""The writing side of one replica's consumer in a two-way mirror: to its own ledger, then to all.
+
+The rules are ``core.two_way``'s; here their requests are sent. A record's own part is carried out
+once, then every other replica's at the same time. A refusal that may pass (a throttle, a time-out)
+leaves what was done for other replicas done: only the rest is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from dynamirror.config.model import Place, Side, Unversioned
+from dynamirror.core.mesh import Answer, Ask, Mesh, Replica, Skip, Verdict
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.two_way import TwoWay
+from dynamirror.core.values import Wire, decode, encode
+from dynamirror.engine.apply import Applier
+from dynamirror.engine.limiter import Limiter
+from dynamirror.engine.links import Links
+from dynamirror.engine.retry import Backoff
+from dynamirror.engine.targets import Target
+from dynamirror.errors import ConditionFailedError, ServiceError
+from dynamirror.ports import Clock, DynamoDB
+
+
+def mesh_of(side: Side) -> Mesh:
+    """Return what the rules need to know of a mirror."""
+    replicas = [
+        Replica(place.name, place.table, side.ledger_of(place), side.journal_of(place))
+        for place in side.replicas
+    ]
+    return Mesh(
+        side.name,
+        tuple(replicas),
+        side.version_attribute,
+        side.stamp_attribute,
+        side.unversioned is Unversioned.BUMP,
+        side.tombstone_days,
+        side.journal_days,
+    )
+
+
+class _Underway(msgspec.Struct):
+    """How far a record is applied: what it asks for, and where that is still to be done."""
+
+    verdict: Verdict
+    left: list[str]
+
+
+class MeshTarget:
+    """All other replicas of one, as one target: a record at a time is carried to each."""
+
+    records_max = 1
+
+    def __init__(
+        self, rules: TwoWay, apis: Mapping[str, DynamoDB], clock: Clock, *, resync: bool = False
+    ) -> None:
+        """``resync``: records are not changes, but what is here now, to be carried to all."""
+        self.name = rules.here
+        self.stale = 0
+        self.skipped: dict[Skip, int] = dict.fromkeys(Skip, 0)
+        self.squash = rules.squashed
+        self._rules = rules
+        self._apis = apis
+        self._clock = clock
+        self._resync = resync
+        self._underway: dict[int, _Underway] = {}
+
+    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        (record,) = records
+        underway = self._underway.get(record.sequence_number)
+        if underway is None:
+            judge = self._rules.resync if self._resync else self._rules.local
+            verdict = await self._carry_out(judge(record, self._clock()))
+            if isinstance(verdict, Skip):
+                self.skipped[verdict] += 1
+                return ()
+            underway = _Underway(verdict, self._rules.others)
+            self._underway[record.sequence_number] = underway
+        ends = await asyncio.gather(
+            *(self._at(name, underway.verdict) for name in underway.left), return_exceptions=True
+        )
+        failed = [end for end in ends if isinstance(end, BaseException)]
+        for end in failed:
+            if not isinstance(end, ServiceError) or not end.retryable:
+                del self._underway[record.sequence_number]
+                raise end
+        left = [
+            name
+            for name, end in zip(underway.left, ends, strict=True)
+            if isinstance(end, BaseException)
+        ]
+        if left:
+            underway.left = left
+            return records
+        del self._underway[record.sequence_number]
+        return ()
+
+    async def _at(self, name: str, verdict: Verdict) -> None:
+        if not isinstance(verdict, Skip):
+            await self._carry_out(self._rules.remote(verdict, name, self._clock()))
+
+    async def _carry_out(self, steps: Generator[Ask, Answer, Any]) -> Any:
+        try:
+            ask = next(steps)
+            while True:
+                ask = steps.send(await self._answer(ask))
+        except StopIteration as end:
+            return end.value
+
+    async def _answer(self, ask: Ask) -> Answer:
+        request = encode(ask.request)
+        try:
+            answer = await self._apis[ask.replica].call(ask.operation, request)
+        except ConditionFailedError as error:
+            return Answer(held=False, item=_item(error.body))
+        return Answer(held=True, item=_item(answer))
+
+
+class MeshLinks(Links):
+    """Makes the one applier that carries a replica's changes to all others."""
+
+    def __init__(
+        self,
+        side: Side,
+        source: DynamoDB,
+        targets: Mapping[str, DynamoDB],
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        foreign_marks: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            side, source, targets, clock=clock, backoff=backoff, foreign_marks=foreign_marks
+        )
+        self.ours = tuple(dict.fromkeys((side.stamp_attribute, *self.ours)))
+        self._apis = {side.source.name: source, **targets}
+        self._rules = TwoWay(mesh_of(side), side.source.name)
+        self._limiter: Limiter = self._limiters[side.targets[0].name]
+
+    async def open(self, epoch: int, on_failure: Callable[[BaseException], None]) -> list[Applier]:
+        await self.open_parking(epoch)
+        return [self._mesh_applier(on_failure, resync=False)]
+
+    def open_for_copies(
+        self, on_failure: Callable[[BaseException], None], epoch: int | None
+    ) -> list[Applier]:
+        del epoch  # ranks mean the same in every stream
+        return [self._mesh_applier(on_failure, resync=True)]
+
+    def target(self, name: str, epoch: int) -> Target:
+        del name, epoch
+        return MeshTarget(self._rules, self._apis, self._clock, resync=True)
+
+    def _mesh_applier(
+        self, on_failure: Callable[[BaseException], None], *, resync: bool
+    ) -> Applier:
+        place: Place = self.mirror.targets[0]
+        target = MeshTarget(self._rules, self._apis, self._clock, resync=resync)
+        return Applier(
+            target,
+            self._limiter,
+            on_failure=on_failure,
+            backoff=self._backoff,
+            pace=self._paces.get(place.name),
+            parking=self.parking,
+        )
+
+
+def _item(body: bytes) -> Wire | None:
+    """Return the item in an answer, whichever operation's it is; None where there is none."""
+    if b'"Item"' not in body and b'"Attributes"' not in body:
+        return None
+    answer = decode(body)
+    item: Wire | None = answer.get("Item") or answer.get("Attributes")
+    return item
