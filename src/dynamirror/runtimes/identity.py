@@ -48,7 +48,9 @@ def _started(pid: int) -> str:
         if Path("/proc").exists():
             return "gone"
         return _alive_without_proc(pid)
-    return stat.rpartition(")")[2].split()[19]
+    state, *fields = stat.rpartition(")")[2].split()
+    # A process that nobody has reaped yet still has its entry, but does nothing any more.
+    return "gone" if state in ("Z", "X") else fields[18]
 
 
 def _alive_without_proc(pid: int) -> str:

@@ -1,0 +1,133 @@
+"""The storms at full size, one after the other, each on a server of its own.
+
+``make soak``, or ``python -m tests.soak --help``. Prints a row for each; ends with 1 if a storm
+left differences where there must be none, and prints the command that runs it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fault_proxy import Fault
+from tests.servers import running
+from tests.storm.engine import Plan, Result, planned, run_storm
+from tests.storm.mapping import handler_storm
+
+SERVER = "The embedded server takes about 440 single and 3,500 batched writes a second: the rates"
+
+HEADER = (
+    "storm",
+    "guard",
+    "seed",
+    "changes",
+    "seconds",
+    "changes/s",
+    "kills",
+    "batches or pages twice",
+    "by a second handler",
+    "landed late",
+    "stale refused",
+    "differences",
+    "verify",
+)
+
+
+def main() -> int:
+    chosen = _arguments()
+    logging.getLogger("dynamirror").setLevel(logging.CRITICAL)  # the storms' own noise
+    tell(f"{SERVER} below are its own, with all of the storm on one machine.")
+    tell(" | ".join(HEADER))
+    red = 0
+    for plan in _plans(chosen):
+        with running() as server, tempfile.TemporaryDirectory(prefix="storm-") as folder:
+            if server.url is None:
+                raise SystemExit("a storm needs a server with an address; AWS is none")
+            storm = run_storm if plan.storm == "engine" else handler_storm
+            result = storm(plan, server.url, Path(folder))
+        tell(_row(result))
+        tell("  faults: " + ", ".join(_faults(result)))
+        try:
+            result.require_equal()
+        except AssertionError as error:
+            tell(str(error))
+            red += not chosen.unexcused
+    return min(red, 1)
+
+
+def _plans(chosen: argparse.Namespace) -> list[Plan]:
+    return [
+        planned(
+            storm,
+            guard,
+            seed=chosen.seed,
+            changes=chosen.changes,
+            keys=chosen.keys,
+            kills=chosen.kills,
+            rate=chosen.rate,
+            unexcused=chosen.unexcused,
+        )
+        for storm in chosen.storms
+        for guard in chosen.guards
+        if storm == "engine" or guard == "ledger" or chosen.unexcused or len(chosen.storms) == 1
+    ]
+
+
+def _row(result: Result) -> str:
+    plan, counts = result.plan, result.counts
+    cells = (
+        plan.storm,
+        plan.guard,
+        plan.seed,
+        f"{plan.changes:,}",
+        f"{result.seconds:.0f}",
+        f"{result.rate:,.0f}",
+        result.kills,
+        counts.get("duplicates", 0),
+        counts.get("second", 0),
+        counts.get("landed_late", 0),
+        "-" if plan.guard == "order" else f"{counts.get('stale', 0):,}",
+        len(result.differences),
+        "equal" if result.verified == 0 else "drift",
+    )
+    return " | ".join(map(str, cells))
+
+
+def _faults(result: Result) -> list[str]:
+    counts = result.counts
+    requests = counts.get("requests", 0)
+    kinds = [f"{fault} {counts[fault]:,}" for fault in Fault if counts.get(fault)]
+    return [f"{requests:,} requests", *kinds, f"orphans dropped {counts.get('dropped', 0)}"]
+
+
+def tell(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--storms", type=_words, default=["engine", "handler"])
+    parser.add_argument("--guards", type=_words, default=["order", "item", "ledger"])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--changes", type=int, default=200_000)
+    parser.add_argument("--keys", type=int, default=5_000)
+    parser.add_argument("--kills", type=int, default=10, help="kill -9 of the engine")
+    parser.add_argument("--rate", type=float, help="changes a second at most")
+    parser.add_argument(
+        "--unexcused",
+        action="store_true",
+        help="orphans land late under every guard: order and item must be seen to fail",
+    )
+    return parser.parse_args()
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
