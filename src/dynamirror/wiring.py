@@ -63,15 +63,15 @@ class Wiring:
 
     def links(self, mirror: Mirror) -> Links:
         """Return the writing side of a mirror."""
-        make = MeshLinks if isinstance(mirror, Side) else Links
-        return make(
-            mirror,
-            self.source(mirror),
-            {place.name: self.api(place, mirror.transport) for place in mirror.targets},
-            clock=self.clock,
-            backoff=self.backoff,
-            foreign_marks=self._marks_on(mirror.source),
-        )
+        source = self.source(mirror)
+        targets = {place.name: self.api(place, mirror.transport) for place in mirror.targets}
+        marks = self._marks_on(mirror.source)
+        clock, backoff = self.clock, self.backoff
+        if isinstance(mirror, Side):
+            return MeshLinks(
+                mirror, source, targets, clock=clock, backoff=backoff, foreign_marks=marks
+            )
+        return Links(mirror, source, targets, clock=clock, backoff=backoff, foreign_marks=marks)
 
     def checkpoints(self, mirror: Mirror) -> Checkpoints:
         """Return the checkpoints of a mirror's consumer."""

@@ -24,9 +24,9 @@ def restarted(
     which whoever overwrote it did not know, nor was it made later, knowing that overwriting.
     """
     mark = tombstone.mark
-    if record is not None and mark is not None:
-        if mark.number < record.sequence_number and lost.version <= mark.version:
-            return True
+    again = record is not None and mark is not None and mark.number < record.sequence_number
+    if again and mark is not None and lost.version <= mark.version:
+        return True
     rank = tombstone.rank
     return (
         rank >= lost

@@ -67,7 +67,7 @@ def version_of(value: Wire | None) -> int | None:
     """
     if value is None:
         return None
-    text = value.get("N") if isinstance(value, dict) else None
+    text = value.get("N")
     if isinstance(text, str) and not text.isdigit():
         try:
             text = canonical_number(text)

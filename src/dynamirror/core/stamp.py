@@ -190,3 +190,6 @@ class Bounds:
         if at in origins:
             text += " OR (#v = :v AND (attribute_not_exists(#s.#w) OR #s.#w < :v OR #s.#w > :v))"
         return Condition(text, names, values)
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

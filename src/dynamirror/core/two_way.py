@@ -22,7 +22,7 @@ import msgspec
 
 from dynamirror.core.carry import Carrying, restarted
 from dynamirror.core.conflict import Loss, Reason
-from dynamirror.core.mesh import Judgement, Put, Skip, Steps
+from dynamirror.core.mesh import Delete, Judgement, Put, Skip, Steps
 from dynamirror.core.rank import Rank
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.removal import Removing
@@ -47,16 +47,20 @@ class TwoWay(Removing, Carrying):
         Raises UnfitError for images that can't be mirrored as they are.
         """
         old = None if record.old_image is None else self.marks.view(record.old_image, self.here)
-        if record.new_image is None:
+        if record.new_image is not None:
+            new = self.marks.view(record.new_image, self.here)
             if old is None:
-                return Skip.UNCHANGED
-            return (yield from self._removed(record, old, now_ms))
-        new = self.marks.view(record.new_image, self.here)
-        hidden = self._unhidden(record)
+                self._unhidden(record)
+                return (yield from self._inserted(record, new, now_ms))
+            return (yield from self._changed(record, old, new, now_ms))
         if old is None:
-            return (yield from self._inserted(record, new, now_ms))
+            return Skip.UNCHANGED
+        return (yield from self._removed(record, old, now_ms))
+
+    def _changed(self, record: StreamRecord, old: View, new: View, now_ms: int) -> Judgement:
+        hidden = self._unhidden(record)
         if not self.raises(old.rank, new.rank):
-            if record.old_image is not None and same(record.old_image, record.new_image):
+            if same(record.old_image or {}, record.new_image or {}):
                 return Skip.UNCHANGED
             return (yield from self._unversioned(record, old, new, now_ms))
         if new.mirrored:

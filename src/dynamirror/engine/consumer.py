@@ -130,17 +130,17 @@ class Consumer:
         ]
         for task in keeping:
             task.add_done_callback(lambda task: _pass_on(task, follower))
+        finish_s: float | None = FINISH_S
         try:
             await follower.run(once=once)
-        finish_s: float | None = FINISH_S
         except HistoryLostError as error:
             await self._checkpoints.lose(known, str(error))
             raise
-        finally:
-            for task in keeping:
         except HeldError:
             finish_s = None
             raise
+        finally:
+            for task in keeping:
                 task.cancel()
             await asyncio.shield(self._end(follower, finish_s))
 

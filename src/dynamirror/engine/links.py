@@ -55,17 +55,13 @@ class Links:
 
     async def open(self, epoch: int, on_failure: Callable[[BaseException], None]) -> list[Applier]:
         """Return an applier per target, ready for records of the given epoch."""
-        await self.open_parking(epoch)
+        if self.mirror.on_poison is OnPoison.PARK:
+            self.parking = self.parking_of(epoch)
+            await self.parking.load()
         return [
             self._applier(place, self._target(place, epoch), on_failure)
             for place in self.mirror.targets
         ]
-
-    async def open_parking(self, epoch: int) -> None:
-        """Learn which keys are parked, if the mirror parks changes."""
-        if self.mirror.on_poison is OnPoison.PARK:
-            self.parking = self.parking_of(epoch)
-            await self.parking.load()
 
     def open_for_copies(
         self, on_failure: Callable[[BaseException], None], epoch: int | None

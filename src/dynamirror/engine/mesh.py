@@ -19,10 +19,9 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.apply import Applier
-from dynamirror.engine.limiter import Limiter
 from dynamirror.engine.links import Links
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.targets import Target
+from dynamirror.engine.targets import Squash, Target
 from dynamirror.errors import ConditionFailedError, ServiceError
 from dynamirror.ports import Clock, DynamoDB
 
@@ -63,7 +62,7 @@ class MeshTarget:
         self.name = rules.here
         self.stale = 0
         self.skipped: dict[Skip, int] = dict.fromkeys(Skip, 0)
-        self.squash = rules.squashed
+        self.squash: Squash | None = rules.squashed
         self._rules = rules
         self._apis = apis
         self._clock = clock
@@ -84,20 +83,13 @@ class MeshTarget:
         ends = await asyncio.gather(
             *(self._at(name, underway.verdict) for name in underway.left), return_exceptions=True
         )
+        underway.left = _failed(underway.left, ends)
         failed = [end for end in ends if isinstance(end, BaseException)]
-        for end in failed:
-            if not isinstance(end, ServiceError) or not end.retryable:
-                del self._underway[record.sequence_number]
-                raise end
-        left = [
-            name
-            for name, end in zip(underway.left, ends, strict=True)
-            if isinstance(end, BaseException)
-        ]
-        if left:
-            underway.left = left
-            return records
-        del self._underway[record.sequence_number]
+        if not failed:
+            del self._underway[record.sequence_number]
+        raising = sorted(failed, key=_may_pass)
+        if raising:
+            raise raising[0]
         return ()
 
     async def _at(self, name: str, verdict: Verdict) -> None:
@@ -140,35 +132,39 @@ class MeshLinks(Links):
         self.ours = tuple(dict.fromkeys((side.stamp_attribute, *self.ours)))
         self._apis = {side.source.name: source, **targets}
         self._rules = TwoWay(mesh_of(side), side.source.name)
-        self._limiter: Limiter = self._limiters[side.targets[0].name]
 
-    async def open(self, epoch: int, on_failure: Callable[[BaseException], None]) -> list[Applier]:
-        await self.open_parking(epoch)
-        return [self._mesh_applier(on_failure, resync=False)]
+    async def open(
+        self, epoch: int, on_failure: Callable[[BaseException], None], *more: Any, **named: Any
+    ) -> list[Applier]:
+        """Return one applier: it carries each record to all other replicas."""
+        return (await super().open(epoch, on_failure, *more, **named))[:1]
 
     def open_for_copies(
         self, on_failure: Callable[[BaseException], None], epoch: int | None
     ) -> list[Applier]:
-        del epoch  # ranks mean the same in every stream
-        return [self._mesh_applier(on_failure, resync=True)]
+        """Return one applier, which carries what is here now to all other replicas."""
+        return super().open_for_copies(on_failure, epoch)[:1]
 
     def target(self, name: str, epoch: int) -> Target:
+        """Return what carries present items, and the tombstones of absent ones, to the others."""
         del name, epoch
         return MeshTarget(self._rules, self._apis, self._clock, resync=True)
 
-    def _mesh_applier(
-        self, on_failure: Callable[[BaseException], None], *, resync: bool
-    ) -> Applier:
-        place: Place = self.mirror.targets[0]
-        target = MeshTarget(self._rules, self._apis, self._clock, resync=resync)
-        return Applier(
-            target,
-            self._limiter,
-            on_failure=on_failure,
-            backoff=self._backoff,
-            pace=self._paces.get(place.name),
-            parking=self.parking,
-        )
+    def _target(self, place: Place, epoch: int) -> Target:
+        del place, epoch  # ranks mean the same in every stream
+        return MeshTarget(self._rules, self._apis, self._clock)
+
+    def _copy_target(self, place: Place, epoch: int | None) -> Target:
+        del place, epoch
+        return MeshTarget(self._rules, self._apis, self._clock, resync=True)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, ServiceError) and error.retryable
+
+
+def _failed(names: Sequence[str], ends: Sequence[BaseException | None]) -> list[str]:
+    return [name for name, end in zip(names, ends, strict=True) if end is not None]
 
 
 def _item(body: bytes) -> Wire | None:

@@ -66,30 +66,29 @@ class Applications:
         return f"{place.name}: {how} {shown(old)} -> {shown(item)}"
 
 
+UPDATES = {
+    "hybrid": "SET #value = :value, #v = if_not_exists(#v, :now) + :n",
+    "add": "SET #value = :value ADD #v :n",
+    "keep": "SET #value = :value",
+    "lower": "SET #value = :value, #v = :n",
+}
+"""How applications update items: the recommended form, plain counting, and those without."""
+
+
 def _request(key: str, old: Wire | None, value: str, how: str, now_ms: int) -> tuple[Wire, str]:
     version = _version(old or {})
-    match how:
-        case "hybrid":
-            return _update(
-                key, value, "SET #value = :value, #v = if_not_exists(#v, :now) + :n", 1, now_ms
-            ), "UpdateItem"
-        case "add":
-            return _update(key, value, "SET #value = :value ADD #v :n", 1), "UpdateItem"
-        case "keep":
-            return _update(key, value, "SET #value = :value"), "UpdateItem"
-        case "lower":
-            return _update(
-                key, value, "SET #value = :value, #v = :n", max(0, version - 2)
-            ), "UpdateItem"
-        case "hybrid-put":
-            stamp = {STAMP: old[STAMP]} if old and STAMP in old else {}
-            return _put(key, value, max(now_ms, version + 1), stamp), "PutItem"
-        case "hybrid-put-drops":
-            return _put(key, value, max(now_ms, version + 1)), "PutItem"
-        case "put-keeps":
-            return _put(key, value, version if old and VERSION in old else None), "PutItem"
-        case _:
-            return _put(key, value, None), "PutItem"
+    if how in UPDATES:
+        number = {"hybrid": 1, "add": 1, "lower": max(0, version - 2)}.get(how)
+        request = _update(key, value, UPDATES[how], number, now_ms if how == "hybrid" else None)
+        return request, "UpdateItem"
+    hybrid = max(now_ms, version + 1)
+    if how == "hybrid-put":
+        stamp = {STAMP: old[STAMP]} if old and STAMP in old else {}
+        return _put(key, value, hybrid, stamp), "PutItem"
+    if how == "hybrid-put-drops":
+        return _put(key, value, hybrid), "PutItem"
+    keeps = how == "put-keeps" and old is not None and VERSION in old
+    return _put(key, value, version if keeps else None), "PutItem"
 
 
 def _update(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Steps, Verdict
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
+from dynamirror.core.values import opened
 from dynamirror.simulation.applications import shown
 from dynamirror.simulation.chance import Ticket
 from dynamirror.simulation.replicas import TABLE, Place
@@ -172,7 +173,7 @@ class Consumer:
         record = underway.record
         told = verdict.value if isinstance(verdict, Skip) else f"rank {verdict.rank}"
         images = " -> ".join(
-            "nothing" if image is None else shown(dict(image))
+            "nothing" if image is None else shown(opened(image))
             for image in (record.old_image, record.new_image)
         )
         self._tell(f"{self.name}'s consumer read {images}: {told}")

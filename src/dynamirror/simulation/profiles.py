@@ -34,30 +34,25 @@ HYBRID = ("hybrid", "hybrid", "hybrid-put")
 DROPS = ("hybrid", "hybrid-put", "hybrid-put-drops")
 MIXED = ("hybrid", "hybrid", "hybrid", "hybrid-put", "hybrid", "keep", "lower")
 UNAWARE = ("keep", "keep", "put-plain")
-KEEPS = ("keep",)
 ANY = ("hybrid", "hybrid-put-drops", "add", "keep", "lower", "put-plain", "put-keeps")
+
+_ONE = {"concurrent": False, "lossless": True}
+_MANY = {"concurrent": True, "leaves": False}
 
 PROFILES = {
     one.name: one
     for one in (
-        Profile(
-            name="hybrid-one",
-            lossless=True,
-            writes=HYBRID,
-            concurrent=False,
-            exact=True,
-            quiet=True,
-        ),
-        Profile(name="hybrid-many", writes=HYBRID, concurrent=True, exact=True),
-        Profile(name="drops-one", lossless=True, writes=DROPS, concurrent=False, exact=True),
-        Profile(name="drops-many", writes=DROPS, concurrent=True, exact=True),
-        Profile(name="add-one", writes=("add",), concurrent=False, quiet=True),
-        Profile(name="add-many", writes=("add",), concurrent=True, leaves=False),
-        Profile(name="skewed-many", writes=HYBRID, concurrent=True, skew_ms=1_000, leaves=False),
-        Profile(name="mixed-one", lossless=True, writes=MIXED, concurrent=False, quiet=True),
-        Profile(name="mixed-many", writes=MIXED, concurrent=True, leaves=False),
-        Profile(name="unaware-one", lossless=True, writes=UNAWARE, concurrent=False, quiet=True),
-        Profile(name="unaware-many", writes=UNAWARE, concurrent=True, leaves=False),
-        Profile(name="any-many", writes=ANY, concurrent=True, leaves=False),
+        Profile(name="hybrid-one", writes=HYBRID, exact=True, quiet=True, **_ONE),
+        Profile(name="hybrid-many", writes=HYBRID, exact=True, concurrent=True),
+        Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
+        Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
+        Profile(name="add-one", writes=("add",), quiet=True, concurrent=False),
+        Profile(name="add-many", writes=("add",), **_MANY),
+        Profile(name="skewed-many", writes=HYBRID, skew_ms=1_000, **_MANY),
+        Profile(name="mixed-one", writes=MIXED, quiet=True, **_ONE),
+        Profile(name="mixed-many", writes=MIXED, **_MANY),
+        Profile(name="unaware-one", writes=UNAWARE, quiet=True, **_ONE),
+        Profile(name="unaware-many", writes=UNAWARE, **_MANY),
+        Profile(name="any-many", writes=ANY, **_MANY),
     )
 }
