@@ -85,6 +85,11 @@ class OneWay:
         """What tells this mirror's consumer from all others."""
         return f"{self.name}/{self.source.name}"
 
+    @property
+    def title(self) -> str:
+        """What people know it by: a mirror's name, and which of its sides, if it has several."""
+        return self.name
+
     def ledger_of(self, target: Place) -> str:
         """Return the name of the ledger beside a target."""
         return self.ledger_table or f"{target.table}-dynamirror-ledger"
@@ -115,6 +120,11 @@ class Side(OneWay):
     tombstone_days: int = 7
     journal_days: int = 90
     journal_table: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return self.link
 
     def journal_of(self, replica: Place) -> str:
         """Return the name of the journal beside a replica."""
