@@ -22,6 +22,11 @@ from dynamirror.core.values import Image, Wire, row_key, same
 class Raising(Reconciling):
     """Rule 0."""
 
+    @property
+    def waits_for_fate(self) -> bool:
+        """Whether the next record of some key will tell what became of an unversioned write."""
+        return bool(self._hidden)
+
     def _unversioned(
         self, record: StreamRecord, old: View | None, new: View, now_ms: int
     ) -> Judgement:

@@ -30,7 +30,7 @@ def complaints(world: World) -> list[str]:
     journaled = [
         row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
     ]
-    if profile.journal:
+    if not (profile.sighted and any(consumer.blind for consumer in world.consumers)):
         found += _vanished(applications, left, journaled)
     lost = _lost(applications, left)
     if profile.lossless and lost:

@@ -49,6 +49,8 @@ class Consumer:
         self.name = self.rules.here
         self._make_rules = make_rules
         self.sent = 0
+        self.blind = 0
+        """How often it could not see what it removed, or forgot what it had still to look for."""
         self.zombies: list[Ask] = []
         self._places = places
         self._clock = clock
@@ -107,6 +109,7 @@ class Consumer:
         if self._underway is not None:
             self.zombies += [ask for ask in self._underway.asks.values() if ticket.below(2)]
         self._tell(f"{self.name}'s consumer dies and starts again at record {self._checkpoint + 1}")
+        self.blind += self.rules.waits_for_fate
         self.rules = self._make_rules()
         self._underway = None
         self._waiting.clear()
@@ -185,6 +188,7 @@ class Consumer:
         self.sent += 1
         place = self._places[ask.replica]
         answer = place.perform(ask)
+        self.blind += bool(note and answer.item and ask.operation == "DeleteItem")
         if ask.request["TableName"] == TABLE:
             items = ", ".join(shown(item) for item in place.table.contents()) or "nothing"
             how = "" if answer.held else ", refused"

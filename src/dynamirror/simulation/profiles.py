@@ -26,8 +26,9 @@ class Profile:
     """Whether the journal must be empty of what isn't lost: stamps are kept."""
     lossless: bool = False
     """Whether nothing may be lost: one region at a time."""
-    journal: bool = True
-    """Whether every lost write must be in the journal."""
+    sighted: bool = False
+    """Whether a lost write need not be journaled if an answer or a consumer's memory was lost: a
+    version that starts again or stays the same does not tell whose it is."""
 
 
 HYBRID = ("hybrid", "hybrid", "hybrid-put")
@@ -47,12 +48,12 @@ PROFILES = {
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
         Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
         Profile(name="add-one", writes=("add",), quiet=True, concurrent=False),
-        Profile(name="add-many", writes=("add",), **_MANY),
+        Profile(name="add-many", writes=("add",), sighted=True, **_MANY),
         Profile(name="skewed-many", writes=HYBRID, skew_ms=1_000, **_MANY),
         Profile(name="mixed-one", writes=MIXED, quiet=True, **_ONE),
-        Profile(name="mixed-many", writes=MIXED, **_MANY),
+        Profile(name="mixed-many", writes=MIXED, sighted=True, **_MANY),
         Profile(name="unaware-one", writes=UNAWARE, quiet=True, **_ONE),
-        Profile(name="unaware-many", writes=UNAWARE, **_MANY),
-        Profile(name="any-many", writes=ANY, **_MANY),
+        Profile(name="unaware-many", writes=UNAWARE, sighted=True, **_MANY),
+        Profile(name="any-many", writes=ANY, sighted=True, **_MANY),
     )
 }
