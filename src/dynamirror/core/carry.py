@@ -104,7 +104,7 @@ class Carrying(Here):
             return
         # Its own consumer journals it too, but from what is known there by then: this is exact.
         gone = self.marks.view(answer.item, there.name)
-        if gone.mirrored or self._knew(delete, before, gone, answer.item):
+        if self._knew(delete, before, gone, answer.item):
             return
         loss = Loss(delete.record, answer.item, gone.rank, None, delete.rank, Reason.DELETED)
         yield from self._journal(loss, there)
@@ -112,8 +112,10 @@ class Carrying(Here):
     def _knew(self, delete: Delete, before: Tombstone | None, gone: View, image: Image) -> bool:
         """Tell whether a delete had seen the image that it removed elsewhere."""
         seen, rank = delete.tombstone.seen, gone.rank
-        if not gone.versioned or seen.get(rank.origin) != rank.version:
-            return False
         if delete.old_rank == rank:
             return not self.marks.differing(delete.record.old_image or {}, image)
+        if gone.mirrored:
+            return True  # or not: where it was made, that is known
+        if not gone.versioned or seen.get(rank.origin) != rank.version:
+            return False
         return before is None or not restarted(before, rank, delete.rank, seen)

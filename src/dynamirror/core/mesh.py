@@ -113,6 +113,9 @@ class Here:
         # Unversioned writes whose fate their key's next record tells: what is here now doesn't.
         # Lost with the process, so it decides nothing but what is journaled.
         self._hidden: dict[str, StreamRecord] = {}
+        # Likewise the keys that were brought back or made again below a tombstone: their versions
+        # may be ones that others saw of an earlier item.
+        self._again: dict[str, None] = {}
 
     def _read(self, record: StreamRecord, now_ms: int) -> Generator[Ask, Answer, Entry]:
         row = row_key(self.mesh.mirror, record.key)

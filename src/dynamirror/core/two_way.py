@@ -33,6 +33,10 @@ COUNTERS_BELOW = 10**11
 """Lower versions are not milliseconds: the application counts, and may start again at 1."""
 
 
+AGAIN_MAX = 10_000
+"""Keys remembered as made again: more than are ever so at a time, and a bound."""
+
+
 class TwoWay(Removing, Carrying):
     """The rules for the consumer of one replica's stream."""
 
@@ -55,6 +59,8 @@ class TwoWay(Removing, Carrying):
             return (yield from self._changed(record, old, new, now_ms))
         if old is None:
             return Skip.UNCHANGED
+        if self._again:
+            self._again.pop(row_key(self.mesh.mirror, record.key), None)
         return (yield from self._removed(record, old, now_ms))
 
     def _changed(self, record: StreamRecord, old: View, new: View, now_ms: int) -> Judgement:
@@ -81,6 +87,9 @@ class TwoWay(Removing, Carrying):
             return (yield from self._unversioned(record, None, new, now_ms))
         tombstone = (yield from self._read(record, now_ms)).tombstone
         if tombstone is not None and tombstone.rank >= new.rank:
+            while len(self._again) >= AGAIN_MAX:
+                del self._again[next(iter(self._again))]
+            self._again[row_key(self.mesh.mirror, record.key)] = None
             yield from self._reconcile(record, new, tombstone)
             return Skip.OUTRANKED
         if new.mirrored:
@@ -139,7 +148,8 @@ class TwoWay(Removing, Carrying):
         if old.mirrored:
             return
         if old.versioned and seen.get(self.here) == old.rank.version:
-            if old.rank.version >= COUNTERS_BELOW:
+            again = row_key(self.mesh.mirror, record.key) in self._again if self._again else False
+            if old.rank.version >= COUNTERS_BELOW and not again:
                 return
             entry = yield from self._read(record, now_ms)
             tombstone = entry.tombstone

@@ -22,11 +22,6 @@ from dynamirror.core.values import Image, Wire, row_key, same
 class Raising(Reconciling):
     """Rule 0."""
 
-    @property
-    def waits_for_fate(self) -> bool:
-        """Whether the next record of some key will tell what became of an unversioned write."""
-        return bool(self._hidden)
-
     def _unversioned(
         self, record: StreamRecord, old: View | None, new: View, now_ms: int
     ) -> Judgement:
@@ -105,7 +100,7 @@ class Raising(Reconciling):
         floor: the one that we made of it. Any stamp but those from before is of a later put.
         (An image that looks like what it is, rule 1 journals from the record of its loss.)
         """
-        if not new.mirrored and new.rank != old.rank:
+        if not new.versioned or (not new.mirrored and new.rank != old.rank):
             return False
         if current.stamp is None or current.stamp.rank.origin == self.here:
             return False  # made anew, or raised by us: the mirror has put nothing since

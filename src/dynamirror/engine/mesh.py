@@ -43,11 +43,34 @@ def mesh_of(side: Side) -> Mesh:
     )
 
 
-class _Underway(msgspec.Struct):
-    """How far a record is applied: what it asks for, and where that is still to be done."""
+class _Part:
+    """The steps of a record at one place. What may pass leaves it where it was, to go on later."""
 
-    verdict: Verdict
-    left: list[str]
+    __slots__ = ("_answer", "_ask", "_steps")
+
+    def __init__(self, steps: Generator[Ask, Answer, Any]) -> None:
+        self._steps = steps
+        self._ask: Ask | None = None
+        self._answer: Answer | None = None
+
+    async def carry_out(self, apis: Mapping[str, DynamoDB]) -> Any:
+        """Send its requests until it ends, and return what it returns."""
+        try:
+            while True:
+                if self._ask is None:
+                    answer, self._answer = self._answer, None
+                    self._ask = next(self._steps) if answer is None else self._steps.send(answer)
+                self._answer = await _answered(apis, self._ask)
+                self._ask = None
+        except StopIteration as end:
+            return end.value
+
+
+class _Underway(msgspec.Struct):
+    """How far a record is applied: what is left of its own part, or of the others'."""
+
+    judging: _Part | None
+    left: dict[str, _Part] = {}
 
 
 class MeshTarget:
@@ -71,46 +94,45 @@ class MeshTarget:
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         (record,) = records
-        underway = self._underway.get(record.sequence_number)
-        if underway is None:
+        number = record.sequence_number
+        if number not in self._underway:
             judge = self._rules.resync if self._resync else self._rules.local
-            verdict = await self._carry_out(judge(record, self._clock()))
-            if isinstance(verdict, Skip):
-                self.skipped[verdict] += 1
-                return ()
-            underway = _Underway(verdict, self._rules.others)
-            self._underway[record.sequence_number] = underway
-        ends = await asyncio.gather(
-            *(self._at(name, underway.verdict) for name in underway.left), return_exceptions=True
-        )
-        underway.left = _failed(underway.left, ends)
-        failed = [end for end in ends if isinstance(end, BaseException)]
-        if not failed:
-            del self._underway[record.sequence_number]
-        raising = sorted(failed, key=_may_pass)
-        if raising:
-            raise raising[0]
+            self._underway[number] = _Underway(_Part(judge(record, self._clock())))
+        underway = self._underway[number]
+        try:
+            await self._judge(underway)
+            await self._carry(underway)
+        except BaseException as error:
+            if not _may_pass(error):
+                del self._underway[number]
+            raise
+        del self._underway[number]
         return ()
 
-    async def _at(self, name: str, verdict: Verdict) -> None:
-        if not isinstance(verdict, Skip):
-            await self._carry_out(self._rules.remote(verdict, name, self._clock()))
+    async def _judge(self, underway: _Underway) -> None:
+        if underway.judging is None:
+            return
+        verdict: Verdict = await underway.judging.carry_out(self._apis)
+        underway.judging = None
+        if isinstance(verdict, Skip):
+            self.skipped[verdict] += 1
+            return
+        now_ms = self._clock()
+        underway.left = {
+            name: _Part(self._rules.remote(verdict, name, now_ms)) for name in self._rules.others
+        }
 
-    async def _carry_out(self, steps: Generator[Ask, Answer, Any]) -> Any:
-        try:
-            ask = next(steps)
-            while True:
-                ask = steps.send(await self._answer(ask))
-        except StopIteration as end:
-            return end.value
-
-    async def _answer(self, ask: Ask) -> Answer:
-        request = encode(ask.request)
-        try:
-            answer = await self._apis[ask.replica].call(ask.operation, request)
-        except ConditionFailedError as error:
-            return Answer(held=False, item=_item(error.body))
-        return Answer(held=True, item=_item(answer))
+    async def _carry(self, underway: _Underway) -> None:
+        """Serve the other replicas side by side; what is done for one stays done."""
+        names = list(underway.left)
+        parts = (underway.left[name].carry_out(self._apis) for name in names)
+        ends = await asyncio.gather(*parts, return_exceptions=True)
+        for name, end in zip(names, ends, strict=True):
+            if not isinstance(end, BaseException):
+                del underway.left[name]
+        failed = [end for end in ends if isinstance(end, BaseException)]
+        if failed:
+            raise min(failed, key=_may_pass)  # one that stays, if there is one
 
 
 class MeshLinks(Links):
@@ -163,8 +185,12 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ServiceError) and error.retryable
 
 
-def _failed(names: Sequence[str], ends: Sequence[BaseException | None]) -> list[str]:
-    return [name for name, end in zip(names, ends, strict=True) if end is not None]
+async def _answered(apis: Mapping[str, DynamoDB], ask: Ask) -> Answer:
+    try:
+        answer = await apis[ask.replica].call(ask.operation, encode(ask.request))
+    except ConditionFailedError as error:
+        return Answer(held=False, item=_item(error.body))
+    return Answer(held=True, item=_item(answer))
 
 
 def _item(body: bytes) -> Wire | None:

@@ -30,7 +30,7 @@ def complaints(world: World) -> list[str]:
     journaled = [
         row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
     ]
-    if not (profile.sighted and any(consumer.blind for consumer in world.consumers)):
+    if profile.journal:
         found += _vanished(applications, left, journaled)
     lost = _lost(applications, left)
     if profile.lossless and lost:
@@ -63,11 +63,15 @@ def _replaced(applications: Applications, left: str | None) -> list[str]:
 
 
 def _not_highest(applications: Applications, item: Wire | None) -> list[str]:
-    if not applications.writes:
+    writes = applications.writes.values()
+    saves = [one for one in writes if one.how != "delete"]
+    if not saves:
         return []
-    highest = max(applications.writes.values(), key=lambda one: one.rank)
+    highest = max(saves, key=lambda one: one.rank)
     if item is None:
-        return [] if highest.how == "delete" else [f"rank: nothing is left, not {highest.value}"]
+        # A delete of what was outranked already is none.
+        deleted = any(one.how == "delete" and one.rank > highest.rank for one in writes)
+        return [] if deleted else [f"rank: nothing is left, not {highest.value}"]
     writer = applications.writes[item["value"]["S"]]
     # A lifted item has more than its writer gave it.
     if max(writer.rank.version, int(item["version"]["N"])) >= highest.rank.version:

@@ -27,7 +27,7 @@ Tell = Callable[[str], None]
 
 @dataclass(slots=True)
 class Underway:
-    """A record that is being applied: how to start each of its parts again, and their requests."""
+    """A record that is being applied: its parts, and the request that each of them waits for."""
 
     record: StreamRecord
     parts: dict[str, Judgement | Steps] = field(default_factory=dict)
@@ -49,8 +49,6 @@ class Consumer:
         self.name = self.rules.here
         self._make_rules = make_rules
         self.sent = 0
-        self.blind = 0
-        """How often it could not see what it removed, or forgot what it had still to look for."""
         self.zombies: list[Ask] = []
         self._places = places
         self._clock = clock
@@ -84,14 +82,12 @@ class Consumer:
         if hostile:
             fate = ticket.below(100)
             if fate < 4:  # noqa: PLR2004 - throttled: no effect
-                self._restart(underway, part)
                 return
             if fate < 8:  # noqa: PLR2004 - a time-out: it may land, now or later
                 if fate % 2:
                     self._perform(ask, "(answer lost)")
                 else:
                     self.zombies.append(ask)
-                self._restart(underway, part)
                 return
         self._answer(underway, part, self._perform(ask, ""))
 
@@ -109,7 +105,6 @@ class Consumer:
         if self._underway is not None:
             self.zombies += [ask for ask in self._underway.asks.values() if ticket.below(2)]
         self._tell(f"{self.name}'s consumer dies and starts again at record {self._checkpoint + 1}")
-        self.blind += self.rules.waits_for_fate
         self.rules = self._make_rules()
         self._underway = None
         self._waiting.clear()
@@ -145,10 +140,10 @@ class Consumer:
     def _prepared(self, underway: Underway) -> bool:
         """Start what is to be started; return whether there is a request to send."""
         if underway.verdict is None and JUDGING not in underway.parts:
-            self._restart(underway, JUDGING)
+            self._start(underway, JUDGING)
         return self._underway is underway
 
-    def _restart(self, underway: Underway, part: str) -> None:
+    def _start(self, underway: Underway, part: str) -> None:
         now_ms = self._clock()
         if part == JUDGING:
             underway.parts[part] = self.rules.local(underway.record, now_ms)
@@ -182,13 +177,12 @@ class Consumer:
         self._tell(f"{self.name}'s consumer read {images}: {told}")
         if not isinstance(verdict, Skip):
             for other in self.rules.others:
-                self._restart(underway, other)
+                self._start(underway, other)
 
     def _perform(self, ask: Ask, note: str) -> Answer:
         self.sent += 1
         place = self._places[ask.replica]
         answer = place.perform(ask)
-        self.blind += bool(note and answer.item and ask.operation == "DeleteItem")
         if ask.request["TableName"] == TABLE:
             items = ", ".join(shown(item) for item in place.table.contents()) or "nothing"
             how = "" if answer.held else ", refused"
