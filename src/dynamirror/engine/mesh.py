@@ -17,7 +17,7 @@ from dynamirror.config.model import Place, Side, Unversioned
 from dynamirror.core.mesh import Answer, Ask, Mesh, Replica, Skip, Verdict
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
-from dynamirror.core.values import Wire, decode, encode
+from dynamirror.core.values import Key, Wire, decode, encode
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.links import Links
 from dynamirror.engine.retry import Backoff
@@ -90,23 +90,23 @@ class MeshTarget:
         self._apis = apis
         self._clock = clock
         self._resync = resync
-        self._underway: dict[int, _Underway] = {}
+        self._underway: dict[tuple[Key, int], _Underway] = {}
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         (record,) = records
-        number = record.sequence_number
-        if number not in self._underway:
+        change = (record.key, record.sequence_number)
+        if change not in self._underway:
             judge = self._rules.resync if self._resync else self._rules.local
-            self._underway[number] = _Underway(_Part(judge(record, self._clock())))
-        underway = self._underway[number]
+            self._underway[change] = _Underway(_Part(judge(record, self._clock())))
+        underway = self._underway[change]
         try:
             await self._judge(underway)
             await self._carry(underway)
         except BaseException as error:
             if not _may_pass(error):
-                del self._underway[number]
+                del self._underway[change]
             raise
-        del self._underway[number]
+        del self._underway[change]
         return ()
 
     async def _judge(self, underway: _Underway) -> None:
