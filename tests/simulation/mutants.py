@@ -352,7 +352,36 @@ RARE: dict[str, tuple[str, ...]] = {
 }
 """Where to look for what few histories show."""
 
-KILLERS: dict[str, tuple[str, int]] = {}
+KILLERS: dict[str, tuple[str, int]] = {
+    "NoTombstoneHere": ("add-one", 0),
+    "NoTombstoneThere": ("mixed-one", 4),
+    "DeleteFirst": ("unaware-one", 1),
+    "DeleteAnything": ("hybrid-many", 0),
+    "PutAnything": ("hybrid-many", 0),
+    "PutEqual": ("mixed-one", 0),
+    "NoTies": ("hybrid-many", 3),
+    "NoLedgerRead": ("unaware-one", 109),
+    "NoReconcile": ("add-one", 0),
+    "NoLift": ("add-one", 0),
+    "LiftAnything": ("mixed-one", 13),
+    "NoEcho": ("hybrid-many", 0),
+    "EveryRemovalIsOurs": ("mixed-one", 4),
+    "RemovalByVersion": ("hybrid-many", 612),
+    "NoResume": ("mixed-many", 31),
+    "NoFloor": ("unaware-one", 0),
+    "NoRaise": ("unaware-one", 0),
+    "RaiseBelowTombstone": ("unaware-one", 109),
+    "DeleteKeepsVersion": ("unaware-many", 0),
+    "SquashAnything": ("add-one", 0),
+    "PutOverUnversioned": ("unaware-one", 949),
+    "PutOverNothing": ("unaware-one", 109),
+    "NoStamp": ("hybrid-many", 0),
+    "NoSeen": ("hybrid-one", 24),
+    "NoJournalOfPuts": ("hybrid-many", 0),
+    "NoJournalOfDeletes": ("hybrid-many", 11),
+    "DeleteNothing": ("hybrid-one", 7),
+    "OtherOrder": ("mixed-one", 0),
+}
 """A history that kills each mutant."""
 
 
