@@ -7,29 +7,22 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from bench.harness import Contender, Floor, Handler, Row, race
-from bench.workload import SOURCE_REGION, TABLE, TARGET_REGION, Load
+from bench.harness import Contender, Floor, Handler, NodeHandler, Row, race
+from bench.settings import configuration
+from bench.tables import figure
+from bench.workload import Load
 
 YARDSTICK = "boto3, put_item per change"
-
-
-def configuration(guard: str) -> str:
-    """Return the configuration of a one-way mirror."""
-    return (
-        "[mirrors.bench]\n"
-        'mode = "one-way"\n'
-        f'guard = "{guard}"\n'
-        f'source = {{ region = "{SOURCE_REGION}", table = "{TABLE}" }}\n'
-        f'targets = [{{ region = "{TARGET_REGION}" }}]\n'
-    )
+GUARDS = ("order", "item", "ledger")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A load and a round trip."""
+    """A load, a round trip, and whether it goes through TLS."""
 
     load: Load
     delay_ms: float = 0
+    tls: bool = False
     quick: bool = False
 
     @property
@@ -38,6 +31,7 @@ class Scenario:
         return (
             f"Apply: {load.batch:,} changes to an event, {load.keys} keys, "
             f"items of {load.item_bytes:,} bytes, round trip {self.delay_ms:g} ms"
+            + (", TLS" if self.tls else "")
         )
 
 
@@ -48,6 +42,7 @@ SCENARIOS = [
     Scenario(load=Load(batch=100, keys="hot")),
     Scenario(load=Load(batch=1_000, keys="hot"), quick=True),
     Scenario(load=Load(batch=1_000, item_bytes=2_000)),
+    Scenario(load=Load(batch=1_000), tls=True, quick=True),
     Scenario(load=Load(batch=1_000), delay_ms=20),
     Scenario(load=Load(batch=1_000), delay_ms=80, quick=True),
 ]
@@ -65,7 +60,7 @@ def contenders(scenario: Scenario) -> list[Contender]:
             python=sys.executable,
             environment={"DYNAMIRROR_CONFIG": configuration(guard)},
         )
-        for guard in ("order", "item", "ledger")
+        for guard in GUARDS
     ]
     found += [
         Handler(
@@ -77,6 +72,10 @@ def contenders(scenario: Scenario) -> list[Contender]:
             batch_max=100 if away else None,
         ),
         Handler(name="aiobotocore, 100 puts at once", module="bench.contenders.aiobotocore_puts"),
+        NodeHandler(
+            name="Node, the article's handler", script="node_puts", batch_max=5 if away else None
+        ),
+        NodeHandler(name="Node, batches of 25", script="node_batches"),
     ]
     if not away:
         found += [
@@ -91,6 +90,7 @@ def measure(scenario: Scenario, *, rounds: int, budget_s: float) -> list[Row]:
         contenders(scenario),
         scenario.load,
         delay_ms=scenario.delay_ms,
+        tls=scenario.tls,
         rounds=rounds,
         # Long enough that a client which feels its way to more requests at once has got there.
         budget_s=budget_s * 4 if scenario.delay_ms else budget_s,
@@ -129,14 +129,10 @@ def table(rows: list[Row]) -> list[list[str]]:
     return lines
 
 
-def figure(value: float) -> str:
-    """Three digits that mean something, no more."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def as_json(scenario: Scenario, rows: list[Row]) -> dict[str, Any]:
     return {
         **asdict(scenario.load),
         "delay_ms": scenario.delay_ms,
+        "tls": scenario.tls,
         "rows": [row.as_json() for row in rows],
     }

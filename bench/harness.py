@@ -19,14 +19,13 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from bench.machine import PEERS_PYTHON, ROOT, cores
+from bench.machine import NODE_MODULES, PEERS_PYTHON, ROOT, cores, node
 from bench.stub.build import built
 from bench.stub.server import Stub, items_written, requests
+from bench.workload import Events, Load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from bench.workload import Load
 
 # Credentials as a Lambda function has them: a session token of the usual length to sign and send.
 CREDENTIALS = {
@@ -128,11 +127,7 @@ class Handler:
 
     def start(self, stub: Stub, load: Load) -> Runner:
         words = [self.python, "-m", "bench.child", self.module, json.dumps(asdict(load))]
-        environment = {
-            "AWS_ENDPOINT_URL_DYNAMODB": stub.endpoint,
-            **CREDENTIALS,
-            **self.environment,
-        }
+        environment = {**stub.environment, **CREDENTIALS, **self.environment}
         return HandlerRunner(Child(words, environment), self.batch_max)
 
 
@@ -147,6 +142,91 @@ class HandlerRunner:
 
     def close(self) -> None:
         self._child.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHandler:
+    """A Lambda handler in JavaScript; its events are made here and handed over as text."""
+
+    name: str
+    script: str
+    batch_max: int | None = None
+
+    def start(self, stub: Stub, load: Load) -> Runner:
+        return NodeRunner(self, stub, load)
+
+
+class NodeRunner:
+    def __init__(self, handler: NodeHandler, stub: Stub, load: Load) -> None:
+        contenders = ROOT / "bench" / "contenders"
+        words = [
+            node(),
+            str(contenders / "node_driver.cjs"),
+            str(contenders / f"{handler.script}.cjs"),
+        ]
+        environment = {**stub.environment, **CREDENTIALS, "NODE_PATH": str(NODE_MODULES)}
+        self._child = Child(words, environment)
+        self._events = Events(load)
+        self._batch = handler.batch_max
+
+    def round(self, *, budget_s: float) -> Sample:
+        sample = Sample(0, 0, 0.0, 0.0)
+        while sample.wall_s < budget_s:
+            event, keys = self._events.next(self._batch)
+            cost = self._child.ask(event)
+            sample = Sample(
+                sample.changes + len(event["Records"]),
+                sample.keys + keys,
+                sample.cpu_us + cost["cpu_us"],
+                sample.wall_s + cost["wall_s"],
+            )
+        return sample
+
+    def close(self) -> None:
+        self._child.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Work of its own kind: a module's ``work``, asked with the budget of every round."""
+
+    name: str
+    module: str
+    ask: Mapping[str, Any] = field(default_factory=dict)
+    python: str = sys.executable
+
+    def start(self, stub: Stub, load: Load) -> Runner:
+        words = [self.python, "-m", "bench.job", self.module]
+        child = Child(words, {**stub.environment, **CREDENTIALS})
+        return JobRunner(child, {"item_bytes": load.item_bytes, **self.ask})
+
+
+class JobRunner:
+    def __init__(self, child: Child, ask: Mapping[str, Any]) -> None:
+        self._child = child
+        self._ask = ask
+
+    def round(self, *, budget_s: float) -> Sample:
+        cost = self._child.ask({"budget_s": budget_s, **self._ask})
+        return Sample(cost["changes"], cost["changes"], cost["cpu_us"], cost["wall_s"])
+
+    def close(self) -> None:
+        self._child.close()
+
+
+def once(
+    module: str,
+    ask: Mapping[str, Any],
+    *,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a module's ``work`` in a fresh process, and return what it says it cost."""
+    child = Child([python, "-m", "bench.job", module], {**CREDENTIALS, **(environment or {})})
+    try:
+        return child.ask(ask)
+    finally:
+        child.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +256,8 @@ class FloorRunner:
         self._words = [part for word in self._words for part in word.split("=")]
         if floor.conditional:
             self._words.append("--conditional")
+        if stub.endpoint.startswith("https"):
+            self._words.append("--tls")
 
     def round(self, *, budget_s: float) -> Sample:
         words = [*self._words, "--items", str(self._items)]
@@ -199,6 +281,8 @@ class Row:
     contender: str
     samples: list[Sample]
     requests_per_change: float
+    stats: dict[str, Any] = field(default_factory=dict)
+    """What the stub counted in the last round."""
     fault: str = ""
 
     @property
@@ -232,6 +316,7 @@ class _Lane:
         self.runner: Runner | None = None
         self.samples: list[Sample] = []
         self.requests = 0
+        self.stats: dict[str, Any] = {}
         self.fault = ""
 
     def run(self, stub: Stub, load: Load, budget_s: float, *, keep: bool) -> None:
@@ -252,10 +337,12 @@ class _Lane:
         elif keep:
             self.samples.append(sample)
             self.requests += requests(stats)
+            self.stats = stats
 
     def row(self) -> Row:
         changes = sum(sample.changes for sample in self.samples) or 1
-        return Row(self.contender.name, self.samples, self.requests / changes, self.fault)
+        per_change = self.requests / changes
+        return Row(self.contender.name, self.samples, per_change, self.stats, self.fault)
 
     def __enter__(self) -> Self:
         return self
@@ -272,10 +359,11 @@ def race(
     delay_ms: float,
     rounds: int,
     budget_s: float,
+    tls: bool = False,
 ) -> list[Row]:
     """Measure contenders under one load; a first round, not counted, warms each of them up."""
     with ExitStack() as stack:
-        stub = stack.enter_context(Stub(cpu=cores()[1], delay_ms=delay_ms))
+        stub = stack.enter_context(Stub(cpu=cores()[1], delay_ms=delay_ms, tls=tls))
         lanes = [stack.enter_context(_Lane(contender)) for contender in contenders]
         for lane in lanes:
             lane.run(stub, load, budget_s / 3, keep=False)

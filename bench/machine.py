@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import venv
@@ -15,7 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".venv-bench"
 PEERS_PYTHON = PEERS / "bin" / "python"
-PEER_PACKAGES = ["boto3", "aiobotocore"]
+# The extra pins the boto3 that shares its botocore: without it pip searches for minutes.
+PEER_PACKAGES = ["aiobotocore[boto3]", "matplotlib"]
+# Pins an old boto3, and would drag the other peers along: installed without what it depends on.
+PEER_PACKAGES_ALONE = ["dynamodump==1.11.1"]
+NODE_MODULES = ROOT / "bench" / "build" / "node" / "node_modules"
+NODE_PACKAGES = ["@aws-sdk/client-dynamodb@3", "copy-dynamodb-table@2.2.1"]
 
 OUR_PACKAGES = ["dynamirror", "msgspec", "httptools", "uvloop", "botocore"]
 
@@ -38,20 +44,51 @@ def cores() -> tuple[int, int]:
 def make_peers() -> None:
     """Install the peers into a virtual environment of their own, unless they are there."""
     ready = PEERS / "ready"
-    if ready.exists():
+    wanted = " ".join(PEER_PACKAGES + PEER_PACKAGES_ALONE)
+    if ready.exists() and ready.read_text() == wanted:
         return
     print(f"setting up {PEERS.name} ...", file=sys.stderr, flush=True)
     venv.create(PEERS, with_pip=True, clear=True)
     (PEERS / ".gitignore").write_text("*\n")
+    for packages in (PEER_PACKAGES, ["--no-deps", *PEER_PACKAGES_ALONE]):
+        done = subprocess.run(
+            [PEERS_PYTHON, "-m", "pip", "install", "--quiet", *packages],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"pip can't install {', '.join(packages)}: {done.stderr[-500:]}")
+    ready.write_text(wanted)
+
+
+def node() -> str:
+    """Return the path of Node, or a name that is no path where there is none."""
+    return shutil.which("node") or "node"
+
+
+def make_node_peers() -> None:
+    """Install the peers written for Node, unless they are there."""
+    folder = NODE_MODULES.parent
+    ready = folder / "ready"
+    if ready.exists() and ready.read_text() == " ".join(NODE_PACKAGES):
+        return
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise RuntimeError("the commands node and npm are not there (Node 20 or newer)")
+    print(f"setting up {folder.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text('{"private": true}\n')
     done = subprocess.run(
-        [PEERS_PYTHON, "-m", "pip", "install", "--quiet", *PEER_PACKAGES],
+        [npm, "install", "--no-audit", "--no-fund", "--loglevel=error", *NODE_PACKAGES],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"pip can't install {', '.join(PEER_PACKAGES)}: {done.stderr[-500:]}")
-    ready.touch()
+        raise RuntimeError(f"npm can't install {', '.join(NODE_PACKAGES)}: {done.stderr[-500:]}")
+    ready.write_text(" ".join(NODE_PACKAGES))
 
 
 def versions() -> dict[str, str]:
@@ -64,11 +101,26 @@ def versions() -> dict[str, str]:
             found[name] = "absent"
     if (PEERS / "ready").exists():
         done = subprocess.run(
-            [PEERS_PYTHON, "-c", _VERSIONS, *PEER_PACKAGES, "botocore", "aiohttp"],
+            [
+                PEERS_PYTHON,
+                "-c",
+                _VERSIONS,
+                "boto3",
+                "botocore",
+                "aiobotocore",
+                "aiohttp",
+                "dynamodump",
+            ],
             capture_output=True,
             check=True,
         )
         found |= {f"{name} (peer)": version for name, version in json.loads(done.stdout).items()}
+    if (NODE_MODULES.parent / "ready").exists():
+        said = subprocess.run([node(), "--version"], capture_output=True, check=True).stdout
+        found["node"] = said.decode().strip().lstrip("v")
+        for name in ("@aws-sdk/client-dynamodb", "copy-dynamodb-table"):
+            package = json.loads((NODE_MODULES / name / "package.json").read_text())
+            found[name] = package["version"]
     return found
 
 

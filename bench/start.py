@@ -9,9 +9,9 @@ import sys
 from statistics import median
 from typing import Any
 
-from bench.apply import configuration
 from bench.harness import CREDENTIALS, Child, clean_environment
 from bench.machine import PEERS_PYTHON, cores
+from bench.settings import configuration
 from bench.stub.server import Stub
 
 HANDLER = "import dynamirror.runtimes.aws_lambda"

@@ -5,10 +5,11 @@
  * (Signature Version 4, session token, signing key cached). Nothing is decoded, checked or retried.
  *
  *   floor --port N [--operation PutItem|BatchWriteItem] [--items N] [--connections N]
- *         [--item-bytes N] [--conditional] [--cpu N]
+ *         [--item-bytes N] [--conditional] [--tls] [--cpu N]
  *
  * It prints one line of JSON. SHA-256 is OpenSSL's where its headers are (USE_OPENSSL), else the
- * plain one below, which is several times slower and makes the floor higher than it need be.
+ * plain one below, which is several times slower and makes the floor higher than it need be; TLS is
+ * there only with OpenSSL, and the server's certificate is not verified.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,6 +31,7 @@
 #ifdef USE_OPENSSL
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
+#include <openssl/ssl.h>
 typedef SHA256_CTX sha;
 #define sha_start SHA256_Init
 #define sha_more SHA256_Update
@@ -264,7 +266,29 @@ static void renew_keys(uint64_t from) {
 
 static uint64_t items_wanted = 100000, items_sent = 0, requests = 0;
 
-static bool send_next(int s) {
+struct line {
+    int socket;
+#ifdef USE_OPENSSL
+    SSL *tls;
+#endif
+};
+
+/* Sockets block: a request fits the buffers, and the stub sends an answer whole. */
+static ssize_t put(struct line *l, const char *at, size_t size) {
+#ifdef USE_OPENSSL
+    if (l->tls) return SSL_write(l->tls, at, (int)size);
+#endif
+    return send(l->socket, at, size, MSG_NOSIGNAL);
+}
+
+static ssize_t get(struct line *l, char *at, size_t room) {
+#ifdef USE_OPENSSL
+    if (l->tls) return SSL_read(l->tls, at, (int)room);
+#endif
+    return recv(l->socket, at, room, 0);
+}
+
+static bool send_next(struct line *l) {
     static char *out;
     if (items_sent >= items_wanted) return false;
     if (!out) out = malloc(4096 + body_size);
@@ -274,7 +298,7 @@ static bool send_next(int s) {
     memcpy(out + size, body, body_size);
     size += body_size;
     for (size_t sent = 0; sent < size;) {
-        ssize_t n = send(s, out + sent, size - sent, MSG_NOSIGNAL); /* blocking: it fits the buffer */
+        ssize_t n = put(l, out + sent, size - sent);
         if (n <= 0) {
             perror("send");
             exit(1);
@@ -284,10 +308,11 @@ static bool send_next(int s) {
     return true;
 }
 
-/* Read the answer, which the stub sends whole. */
-static bool read_answer(int s) {
+/* Read the answer, which the stub sends whole. (Tickets of TLS that come first are skipped: the read
+ * then waits for the answer, which is on its way.) */
+static bool read_answer(struct line *l) {
     char in[4096];
-    ssize_t n = recv(s, in, sizeof in - 1, 0);
+    ssize_t n = get(l, in, sizeof in - 1);
     if (n < 12 || memcmp(in, "HTTP/1.1 200", 12)) {
         fprintf(stderr, "floor: no answer, or a refusal\n");
         exit(1);
@@ -302,10 +327,15 @@ static double since(const struct timeval *t) { return (double)t->tv_sec * 1e6 + 
 
 int main(int count, char **words) {
     int port = 0, connections = 64;
+    bool secure = false;
     for (int i = 1; i < count; i++) {
         const char *value = i + 1 < count ? words[i + 1] : "";
         if (!strcmp(words[i], "--conditional")) {
             conditional = true;
+            continue;
+        }
+        if (!strcmp(words[i], "--tls")) {
+            secure = true;
             continue;
         }
         i++;
@@ -328,30 +358,50 @@ int main(int count, char **words) {
     snprintf(host, sizeof host, "127.0.0.1:%d", port);
     body_setup();
     int poller = epoll_create1(0), one = 1;
-    int *sockets = malloc((size_t)connections * sizeof *sockets);
+    struct line *lines = calloc((size_t)connections, sizeof *lines);
+#ifdef USE_OPENSSL
+    SSL_CTX *context = secure ? SSL_CTX_new(TLS_client_method()) : NULL;
+#else
+    if (secure) {
+        fprintf(stderr, "floor: built without OpenSSL, so there is no TLS\n");
+        return 2;
+    }
+#endif
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     for (int i = 0; i < connections; i++) {
-        int s = sockets[i] = socket(AF_INET, SOCK_STREAM, 0);
+        int s = lines[i].socket = socket(AF_INET, SOCK_STREAM, 0);
         if (s < 0 || connect(s, (void *)&address, sizeof address)) {
             perror("connect");
             return 1;
         }
         setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = s};
-        epoll_ctl(poller, EPOLL_CTL_ADD, s, &event);
+#ifdef USE_OPENSSL
+        if (context) {
+            lines[i].tls = SSL_new(context);
+            SSL_set_fd(lines[i].tls, s);
+            if (SSL_connect(lines[i].tls) != 1) {
+                fprintf(stderr, "floor: no TLS with the server\n");
+                return 1;
+            }
+        }
+#endif
     }
     struct rusage before, after;
     struct timespec start, end;
     getrusage(RUSAGE_SELF, &before);
     clock_gettime(CLOCK_MONOTONIC, &start);
     int busy = 0;
-    for (int i = 0; i < connections && send_next(sockets[i]); i++) busy++;
+    for (int i = 0; i < connections && send_next(&lines[i]); i++, busy++) {
+        /* Only now: TLS sends tickets on a line that nothing was asked on, too. */
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &lines[i]};
+        epoll_ctl(poller, EPOLL_CTL_ADD, lines[i].socket, &event);
+    }
     struct epoll_event events[256];
     while (busy) {
         int n = epoll_wait(poller, events, 256, -1);
         for (int i = 0; i < n; i++) {
-            read_answer(events[i].data.fd);
-            if (!send_next(events[i].data.fd)) busy--;
+            read_answer(events[i].data.ptr);
+            if (!send_next(events[i].data.ptr)) busy--;
         }
     }
     clock_gettime(CLOCK_MONOTONIC, &end);

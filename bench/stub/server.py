@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import subprocess
 from typing import TYPE_CHECKING, Any, Self
 
-from bench.stub.build import built
+from bench.stub.build import built, certificate
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,8 +27,21 @@ WRITES = (
 class Stub:
     """The stub server, from ``with`` to its end; options as at the head of stub.c."""
 
-    def __init__(self, *, cpu: int | None = None, **options: str | float) -> None:
+    def __init__(
+        self,
+        *,
+        cpu: int | None = None,
+        tls: bool = False,
+        lag: bool = False,
+        **options: str | float | None,
+    ) -> None:
+        self._tls = tls
         self._words = [str(built("stub")), "--die-with-parent"]
+        if lag:
+            self._words.append("--lag")
+        if tls:
+            chain, key = certificate()
+            self._words += ["--tls-cert", str(chain), "--tls-key", str(key)]
         for name, value in {"cpu": cpu, **options}.items():
             if value is not None:
                 self._words += [f"--{name.replace('_', '-')}", str(value)]
@@ -37,7 +51,15 @@ class Stub:
         if self._process.stdout is None:
             raise RuntimeError("the stub has no output")
         self.port = int(self._process.stdout.readline().split()[1])
-        self._control = http.client.HTTPConnection("127.0.0.1", self.port)
+        self._control = (
+            http.client.HTTPSConnection(
+                "127.0.0.1",
+                self.port,
+                context=ssl.create_default_context(cafile=str(certificate()[0])),
+            )
+            if self._tls
+            else http.client.HTTPConnection("127.0.0.1", self.port)
+        )
         return self
 
     def __exit__(
@@ -52,7 +74,13 @@ class Stub:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client must be told so that it finds the stub, and trusts it."""
+        told = {"AWS_ENDPOINT_URL_DYNAMODB": self.endpoint}
+        return told | trust() if self._tls else told
 
     def reset(self) -> None:
         """Set every counter to zero."""
@@ -66,6 +94,12 @@ class Stub:
         self._control.request(method, path)
         answer: dict[str, Any] = json.loads(self._control.getresponse().read())
         return answer
+
+
+def trust() -> dict[str, str]:
+    """Return the settings by which clients trust the stub's certificate."""
+    chain = str(certificate()[0])
+    return {"AWS_CA_BUNDLE": chain, "NODE_EXTRA_CA_CERTS": chain}
 
 
 def requests(stats: dict[str, Any]) -> int:

@@ -25,6 +25,7 @@ from dynamirror.errors import (
     ServiceError,
     ThrottledError,
     TransientError,
+    UnfitError,
 )
 
 GUARDS = list(Guard)
@@ -48,11 +49,14 @@ class Bench:
         self.done: list[int] = []
         self.applier = self.new_applier()
 
-    def new_applier(self, pace: Pace | None = None) -> Applier:
+    def new_applier(
+        self, pace: Pace | None = None, may_write: Callable[[], bool] = lambda: True
+    ) -> Applier:
         return Applier(
             self.target,
             self.limiter,
             on_failure=self.fail,
+            may_write=may_write,
             backoff=self.world.backoff,
             pace=pace,
             parking=self.parking,
@@ -391,7 +395,7 @@ def test_what_waits_behind_a_parked_change_waits_until_it_is_released() -> None:
             await bench.parking.release(row)
         await bench.settle(change("a", 6, 6))
         assert bench.values == {"a": "6", "b": "4"}
-        assert not bench.parking.holds(("S", "a"))
+        assert not bench.parking.holds("eu-west-1", ("S", "a"))
 
     run(main)
 
@@ -473,3 +477,51 @@ def test_a_batch_larger_than_a_request_is_sent_in_parts() -> None:
 
 def enlarged(record: StreamRecord, value: Any) -> StreamRecord:
     return structs.replace(record, new_image={**opened(record.new_image or {}), "big": value})
+
+
+def test_nothing_is_sent_while_writing_is_not_allowed() -> None:
+    """A process that woke up after its lease has ended waits until it holds one again."""
+
+    async def main() -> None:
+        bench = Bench()
+        allowed = False
+        bench.applier = bench.new_applier(may_write=lambda: allowed)
+        bench.submit(change("a", 1, 1))
+        await asyncio.sleep(60)
+        assert bench.values == {}
+        allowed = True
+        await bench.settle()
+        assert bench.values == {"a": "1"}
+
+    run(main)
+
+
+def test_trouble_is_told_as_long_as_it_lasts() -> None:
+    async def main() -> None:
+        bench = Bench()
+        refusing = True
+
+        async def refuse(_operation: str, _request: bytes) -> None:
+            if refusing:
+                raise TransientError("HTTP 503", "not now")
+
+        bench.world.target.before = refuse
+        bench.submit(change("a", 1, 1))
+        await asyncio.sleep(5)
+        assert bench.applier.trouble == "HTTP 503: not now"
+        refusing = False
+        await bench.settle()
+        assert bench.applier.trouble == ""
+
+    run(main)
+
+
+def test_a_key_parked_for_one_target_does_not_wait_at_another() -> None:
+    async def main() -> None:
+        bench = Bench(park=True)
+        assert bench.parking is not None
+        await bench.parking.park(change("a", 1, 1), "ap-south-1", UnfitError("no"))
+        await bench.settle(change("a", 2, 2))
+        assert bench.values == {"a": "2"}
+
+    run(main)

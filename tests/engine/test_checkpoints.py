@@ -10,7 +10,7 @@ from tests.engine.world import CHECKPOINTS, World
 
 from dynamirror.core.progress import Position
 from dynamirror.engine.checkpoints import DONE_DAYS, Checkpoints, epoch_of
-from dynamirror.errors import ConditionFailedError, HistoryLostError, NewerFormatError
+from dynamirror.errors import ConditionFailedError, HeldError, HistoryLostError, NewerFormatError
 
 POSITIONS = {
     "shardId-1": Position(10**39 + 7, read_until_ms=5),
@@ -23,7 +23,7 @@ async def filled(world: World) -> Checkpoints:
     checkpoints = world.checkpoints
     await checkpoints.enroll(await checkpoints.load(), "arn:1", 1)
     for shard, position in POSITIONS.items():
-        await checkpoints.save("arn:1", shard, position, now_ms())
+        await checkpoints.save(1, shard, position, now_ms())
     return checkpoints
 
 
@@ -86,7 +86,6 @@ def test_lost_history_is_remembered_until_a_backfill_makes_up_for_it() -> None:
         known = await checkpoints.load()
         with pytest.raises(HistoryLostError, match="it was trimmed"):
             epoch_of(known, "arn:1")
-        await checkpoints.forget(known)
         await checkpoints.enroll(known, "arn:1", 99)
         known = await checkpoints.load()
         assert epoch_of(known, "arn:1") == 2  # the copies outrank all that was applied before
@@ -132,5 +131,41 @@ def test_a_newer_versions_row_is_refused() -> None:
         world.source.perform("PutItem", {"TableName": CHECKPOINTS, "Item": newer})
         with pytest.raises(NewerFormatError):
             await checkpoints.load()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        Position(41, read_until_ms=5),
+        Position(None, read_until_ms=9),
+        Position(41, done=True, read_until_ms=5),
+    ],
+)
+def test_a_position_never_moves_back(late: Position) -> None:
+    """A save that lands after its successor's is refused, be it another process's or our own."""
+
+    async def main() -> None:
+        checkpoints = await filled(World())
+        now = Position(42, read_until_ms=9)
+        await checkpoints.save(1, "shardId-4", now, now_ms())
+        await checkpoints.save(1, "shardId-4", now, now_ms())
+        with pytest.raises(HeldError, match="another process"):
+            await checkpoints.save(1, "shardId-4", late, now_ms())
+        assert (await checkpoints.load()).positions["shardId-4"] == now
+
+    run(main)
+
+
+def test_a_new_epoch_counts_positions_anew() -> None:
+    async def main() -> None:
+        checkpoints = await filled(World())
+        known = await checkpoints.enroll(await checkpoints.load(), "arn:2", 9)
+        assert known.positions == (await checkpoints.load()).positions == {}
+        await checkpoints.save(2, "shardId-3", Position(1), now_ms())
+        assert (await checkpoints.load()).positions == {"shardId-3": Position(1)}
+        with pytest.raises(HeldError):
+            await checkpoints.save(1, "shardId-3", Position(99), now_ms())
 
     run(main)

@@ -98,10 +98,10 @@ def test_what_others_have_parked_is_learned_at_the_start() -> None:
         await world.links.parking_of(1).park(change("a", 5), "eu-west-1", TOO_LARGE)
         other = world.links.parking_of(1)
         await other.load()
-        assert other.holds(("S", "a"))
-        assert not other.holds(("S", "b"))
+        assert other.holds("eu-west-1", ("S", "a"))
+        assert not other.holds("eu-west-1", ("S", "b"))
         assert other.held == 1
-        assert not await other.released(("S", "a"))
+        assert not await other.released("eu-west-1", ("S", "a"))
 
     run(main)
 
@@ -115,10 +115,10 @@ def test_a_key_is_free_when_its_last_row_is_gone() -> None:
         rows = [row async for row in parking.rows_of(("S", "a"))]
         assert [row["sequence_number"] for row in rows] == ["5", "6"]
         await parking.release(rows[0])
-        assert not await parking.released(("S", "a"))
+        assert not await parking.released("eu-west-1", ("S", "a"))
         await parking.release(rows[1])
-        assert await parking.released(("S", "a"))
-        assert not parking.holds(("S", "a"))
+        assert await parking.released("eu-west-1", ("S", "a"))
+        assert not parking.holds("eu-west-1", ("S", "a"))
         assert world.rows(PARKED) == []
 
     run(main)

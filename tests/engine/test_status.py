@@ -59,7 +59,7 @@ async def _begin(regions: Regions, position: Position | None) -> None:
     checkpoints = regions.checkpoints()
     await checkpoints.enroll(await checkpoints.load(), stream_of(regions), regions.now_ms)
     if position:
-        await checkpoints.save(stream_of(regions), shard_of(regions), position, regions.now_ms)
+        await checkpoints.save(1, shard_of(regions), position, regions.now_ms)
 
 
 def started(position: Position | None = None) -> Regions:
@@ -74,6 +74,7 @@ def hold(regions: Regions, **told: Any) -> None:
         **{
             **dict.fromkeys(Report.__struct_fields__, 0),
             "state": "following",
+            "trouble": [],
             "at_ms": regions.now_ms,
             **told,
         }
@@ -179,7 +180,7 @@ def test_a_shard_read_to_its_end_does_not_age() -> None:
     assert stream is not None
     stream.split(shard)
     done = Position(41, done=True, read_until_ms=regions.now_ms)
-    asyncio.run(regions.checkpoints().save(stream.arn, shard, done, regions.now_ms))
+    asyncio.run(regions.checkpoints().save(1, shard, done, regions.now_ms))
     regions.now_ms += HOUR_MS
 
     assert status(regions).lag_ms == HOUR_MS

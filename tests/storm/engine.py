@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,9 +128,20 @@ class Result:
             )
 
 
+@contextmanager
+def replayable(plan: Plan) -> Iterator[None]:
+    """Whatever goes wrong within tells the command that runs the storm again."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"replay: {plan.replay}")
+        raise
+
+
 def run_storm(plan: Plan, url: str, folder: Path) -> Result:
     """Run the engine through a storm, and compare."""
     with (
+        replayable(plan),
         Weather(url, seed=plan.seed, source=SOURCE, target=TARGET) as weather,
         World(url, folder, plan.guard, proxy=weather.endpoint) as world,
     ):

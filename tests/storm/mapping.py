@@ -13,6 +13,7 @@ import queue
 import random
 import threading
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from tests.storm.engine import Plan, Result
+from tests.storm.engine import Plan, Result, replayable
 from tests.storm.weather import Weather
 from tests.storm.world import SOURCE, TARGET, Ended, World
 
@@ -85,8 +86,6 @@ class Stream:
 
 def _wire(value: Wire) -> Wire:
     """Spell boto3's binary as the wire does: base64 text."""
-    from base64 import b64encode  # noqa: PLC0415
-
     ((kind, body),) = value.items()
     match kind:
         case "B":
@@ -178,6 +177,7 @@ class Mapping:
 def handler_storm(plan: Plan, url: str, folder: Path) -> Result:
     """Drive the handler through a storm, and compare."""
     with (
+        replayable(plan),
         Weather(url, seed=plan.seed, source=SOURCE, target=TARGET) as weather,
         World(
             url,

@@ -59,6 +59,8 @@ def _print(output: Output, statuses: list[Status]) -> None:
     for status in statuses:
         if status.held_by:
             output.say(f"{status.mirror}: read by {status.held_by}")
+        for trouble in status.report.trouble if status.report else ():
+            output.say(f"{status.mirror}: trying again: {trouble}", "finding")
         if status.why:
             output.say(f"{status.mirror}: history lost: {status.why}", "bad")
         if status.hint:

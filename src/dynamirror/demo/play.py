@@ -90,7 +90,8 @@ async def play(wiring: Wiring, script: Script, stage: Stage) -> Compared:
     await carry_out(made, wiring.api, wiring.backoff, lambda step: stage.note(step.sentence))
 
     stage.act("dynamirror backfill: copy what is there")
-    await backfill_of(wiring, mirror).run(stage.copied)
+    copied = await backfill_of(wiring, mirror).run(stage.copied)
+    stage.note(f"{copied.items:,} items copied")
 
     stage.act("dynamirror run: follow the changes while the application goes on writing")
     consumer = consumer_of(wiring, mirror)
@@ -118,13 +119,17 @@ async def _write(
     writing = asyncio.create_task(writer.run(script.seconds, script.writes_per_second))
     loop = asyncio.get_running_loop()
     give_up = loop.time() + script.seconds + DRAIN_S_MAX
-    while not (writing.done() and consumer.drained):
-        await asyncio.wait({engine, writing}, timeout=TICK_S, return_when=asyncio.FIRST_EXCEPTION)
-        if engine.done():
-            engine.result()
-        stage.mirrored(consumer.report(), writer.writes.total())
-        if loop.time() > give_up:
-            raise DynamirrorError(f"the engine had not caught up {DRAIN_S_MAX:.0f} s after")
+    try:
+        while not (writing.done() and consumer.drained):
+            waiting = {engine, writing}
+            await asyncio.wait(waiting, timeout=TICK_S, return_when=asyncio.FIRST_EXCEPTION)
+            if engine.done():
+                engine.result()
+            stage.mirrored(consumer.report(), writer.writes.total())
+            if loop.time() > give_up:
+                raise DynamirrorError(f"the engine had not caught up {DRAIN_S_MAX:.0f} s after")
+    finally:
+        writing.cancel()
     writing.result()
     counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(writer.writes.items()))
     stage.note(f"the application made {writer.writes.total():,} writes: {counts}")

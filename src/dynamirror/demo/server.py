@@ -139,6 +139,8 @@ class EmbeddedServer:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=environment,
+                    # Ctrl-C is for us: the engine's last writes still need the server.
+                    start_new_session=True,
                 )
         except OSError as error:
             self.stop()

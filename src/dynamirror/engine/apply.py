@@ -17,15 +17,22 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Key
 from dynamirror.engine.limiter import Limiter, Pace
 from dynamirror.engine.parking import Parking
-from dynamirror.engine.retry import Backoff
+from dynamirror.engine.retry import Backoff, tell
 from dynamirror.engine.targets import Target
 from dynamirror.errors import (
     DynamirrorError,
     PoisonError,
     RefusedError,
     ServiceError,
+    ThrottledError,
     UnfitError,
 )
+
+_UNPROCESSED = ThrottledError("UnprocessedItems", "the table took only a part of a batch")
+
+
+ASK_S = 0.2
+"""Time between two questions whether we may write."""
 
 
 class Batch:
@@ -63,7 +70,8 @@ class _Write(msgspec.Struct, eq=False, gc=False):
 class Applier:
     """Applies records to one target, in order per key.
 
-    ``on_failure`` is called once, with the error after which nothing more is sent.
+    ``may_write`` is asked before each request, which waits as long as it says no; ``on_failure``
+    is called once, with the error after which nothing more is sent.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Applier:
         limiter: Limiter,
         *,
         on_failure: Callable[[BaseException], None],
+        may_write: Callable[[], bool] = lambda: True,
         backoff: Backoff | None = None,
         pace: Pace | None = None,
         parking: Parking | None = None,
@@ -82,7 +91,10 @@ class Applier:
         self.requests = 0
         self.retries = 0
         self.throttles = 0
+        self.trouble = ""
+        """Why requests are tried again just now; empty: they aren't."""
         self._on_failure = on_failure
+        self._may_write = may_write
         self._backoff = backoff or Backoff()
         self._pace = pace
         self._parking = parking
@@ -175,7 +187,7 @@ class Applier:
     async def _work(self) -> None:
         while self._ready and not self.failed and len(self._workers) <= self.limiter.limit:
             writes = self._take()
-            if self._parking is not None and self._parking.holds(writes[0].record.key):
+            if self._parking is not None and self._holds(writes[0]):
                 await self._wait_behind(writes[0], self._parking)
             elif not writes[0].record.known:
                 name = writes[0].record.event_name
@@ -188,11 +200,7 @@ class Applier:
         writes: list[_Write] = []
         while self._ready and len(writes) < self.target.records_max:
             write = self._ready[0]
-            special = (
-                write.alone
-                or not write.record.known
-                or (self._parking is not None and self._parking.holds(write.record.key))
-            )
+            special = write.alone or not write.record.known or self._holds(write)
             if special and writes:
                 break
             write.in_flight = True
@@ -204,9 +212,12 @@ class Applier:
     async def _send(self, writes: list[_Write]) -> None:
         if self._pace is not None:
             await self._pace.take(len(writes))
+        while not self._may_write():  # noqa: ASYNC110 - time decides it, nobody could tell us
+            await asyncio.sleep(ASK_S)
         clock = asyncio.get_running_loop().time
         sent_at = clock()
         self.requests += 1
+        failure: ServiceError = _UNPROCESSED
         try:
             left = await self.target.send([write.record for write in writes])
         except (RefusedError, UnfitError) as error:
@@ -214,10 +225,13 @@ class Applier:
             return
         except ServiceError as error:
             if not error.retryable:
-                raise
-            left = [write.record for write in writes]
+                raise type(error)(
+                    error.code, f"{self.target.name}: {error.message}", error.body
+                ) from error
+            left, failure = [write.record for write in writes], error
         now = clock()
         if not left:
+            self.trouble = ""
             self.limiter.answered(now - sent_at, len(self._workers))
             for write in writes:
                 self._settle(write)
@@ -225,9 +239,9 @@ class Applier:
                 self._hire()  # the limit may have grown: more than one worker has work
         else:
             self.limiter.throttled(now, now - sent_at)
-            self._retry_later(writes, {record.key for record in left})
+            self._retry_later(writes, {record.key for record in left}, failure)
 
-    def _retry_later(self, writes: list[_Write], left: set[Key]) -> None:
+    def _retry_later(self, writes: list[_Write], left: set[Key], error: ServiceError) -> None:
         """Put the unapplied ones back after a delay, in which the worker serves other keys."""
         again = [write for write in writes if write.record.key in left]
         for write in writes:
@@ -237,7 +251,10 @@ class Applier:
         self.retries += len(again)
         for write in again:
             write.attempts += 1
-        delay_s = self._backoff.delay_s(min(write.attempts for write in again))
+        attempt = min(write.attempts for write in again)
+        self.trouble = str(error)
+        tell(f"writing {self.target.name}", attempt, error)
+        delay_s = self._backoff.delay_s(attempt)
         asyncio.get_running_loop().call_later(delay_s, self._again, again)
 
     def _again(self, writes: list[_Write]) -> None:
@@ -263,9 +280,12 @@ class Applier:
         await self._parking.park(write.record, self.target.name, error)
         self._settle(write)
 
+    def _holds(self, write: _Write) -> bool:
+        return self._parking is not None and self._parking.holds(self.target.name, write.record.key)
+
     async def _wait_behind(self, write: _Write, parking: Parking) -> None:
         """Park a change behind its key's parked ones, unless they have been redriven."""
-        if await parking.released(write.record.key):
+        if await parking.released(self.target.name, write.record.key):
             self._again([write])
             return
         await parking.park(write.record, self.target.name, None)

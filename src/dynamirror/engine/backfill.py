@@ -127,7 +127,6 @@ class Backfill:
         """Note that the table is whole; what was lost before the copy began no longer matters."""
         known = await self._checkpoints.load()
         if known.lost is not None or stream != known.streams[-1]:
-            await self._checkpoints.forget(known)
             await self._checkpoints.enroll(known, stream, started_ms)
         await self._checkpoints.put(
             BACKFILL_ROW, started_ms=started_ms, finished_ms=self._clock(), items=self._items

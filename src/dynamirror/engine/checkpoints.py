@@ -16,7 +16,12 @@ from dynamirror.core.progress import Position
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import HistoryLostError, NotFoundError
+from dynamirror.errors import (
+    ConditionFailedError,
+    HeldError,
+    HistoryLostError,
+    NotFoundError,
+)
 from dynamirror.ports import DynamoDB
 
 STREAM_ROW = "#stream"
@@ -41,7 +46,7 @@ class Known(msgspec.Struct, frozen=True):
     lost: str | None = None
     """Why history was lost, until a backfill makes up for it."""
     positions: dict[str, Position] = {}
-    """By shard of the newest stream."""
+    """By shard, of the newest epoch; those of an older one no longer count."""
     lease: dict[str, Any] | None = None
     pauses: dict[str, int] = {}
     """Who asks for a pause, and until when, milliseconds since the epoch."""
@@ -63,16 +68,20 @@ class Checkpoints:
         self._api = api
         self._backoff = backoff
 
-    async def load(self) -> Known:
-        """Read everything, strongly consistent."""
+    async def load(self, *, positions: bool = True) -> Known:
+        """Read everything, strongly consistent, or all but the shards' positions."""
         rows: dict[str, dict[str, Any]] = {}
-        request = {
+        request: Wire = {
             "TableName": self.table,
             "ConsistentRead": True,
             "KeyConditionExpression": "#l = :l",
             "ExpressionAttributeNames": {"#l": "link"},
             "ExpressionAttributeValues": {":l": {"S": self.link}},
         }
+        if not positions:
+            request["KeyConditionExpression"] += " AND begins_with(#s, :c)"
+            request["ExpressionAttributeNames"] |= {"#s": "shard"}
+            request["ExpressionAttributeValues"] |= {":c": {"S": "#"}}
         while True:
             answer = decode(await self.call("Query", request))
             rows.update((wire["shard"]["S"], plain(wire)) for wire in answer.get("Items", ()))
@@ -81,13 +90,37 @@ class Checkpoints:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         return _known(rows)
 
-    async def save(self, stream: str, shard: str, position: Position, now_ms: int) -> None:
-        """Write a shard's position."""
+    async def save(self, epoch: int, shard: str, position: Position, now_ms: int) -> None:
+        """Write a shard's position, which never moves back within an epoch.
+
+        Raises HeldError if another process has moved it further: the lease was lost unnoticed.
+        """
         number = position.sequence_number
+        text = None if number is None else f"{number:040d}"
+        try:
+            await self._save(epoch, shard, position, text, now_ms)
+        except ConditionFailedError:
+            raise HeldError(f"shard {shard} of {self.link} is read by another process") from None
+
+    async def _save(
+        self, epoch: int, shard: str, position: Position, text: str | None, now_ms: int
+    ) -> None:
+        further = "attribute_not_exists(#q)" if text is None else _NOT_FURTHER
         await self.put(
             shard,
-            stream=stream,
-            sequence_number=None if number is None else f"{number:040d}",
+            condition={
+                "ConditionExpression": f"attribute_not_exists(#e) OR #e < :e OR "
+                f"(#e = :e AND (#d = :no OR #d = :d) AND ({further}))",
+                "ExpressionAttributeNames": {"#e": "epoch", "#d": "done", "#q": "sequence_number"},
+                "ExpressionAttributeValues": {
+                    ":e": {"N": str(epoch)},
+                    ":d": {"BOOL": position.done},
+                    ":no": {"BOOL": False},
+                    **({} if text is None else {":q": {"S": text}}),
+                },
+            },
+            epoch=epoch,
+            sequence_number=text,
             done=position.done,
             read_until_ms=position.read_until_ms,
             digits=position.digits or None,
@@ -130,11 +163,6 @@ class Checkpoints:
             STREAM_ROW, streams=list(known.streams), enrolled_ms=known.enrolled_ms, lost=why
         )
 
-    async def forget(self, known: Known) -> None:
-        """Delete every position, so that the stream is read from its trim horizon again."""
-        for shard in known.positions:
-            await self.delete(shard)
-
     async def put(self, shard: str, *, condition: Wire | None = None, **values: Any) -> None:
         """Write one row."""
         item = row(link=self.link, shard=shard, **values)
@@ -152,6 +180,9 @@ class Checkpoints:
             return await persist(lambda: self._api.call(operation, body), self._backoff)
         except NotFoundError as error:
             raise NotFoundError(error.code, f"there is no table {self.table!r}") from error
+
+
+_NOT_FURTHER = "attribute_not_exists(#q) OR #q <= :q"
 
 
 def epoch_of(known: Known, stream: str) -> int:
@@ -180,7 +211,7 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
             values.get("digits", 0),
         )
         for shard, values in rows.items()
-        if not shard.startswith("#") and streams and values["stream"] == streams[-1]
+        if not shard.startswith("#") and values["epoch"] == len(streams)
     }
     return Known(
         streams,

@@ -39,15 +39,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     """Stream records read since it started."""
     lag_ms: int
-    """Age of the oldest change that is read and not applied everywhere; 0: none."""
+    """Age of the oldest change that is not applied everywhere; 0: none. Where a shard can't be
+    read, the time for which that has not been known."""
     applied: int
-    """Changes applied since it started, all targets together, squashed ones not counted."""
+    """Of these, how many every target has; those that a newer change of their key made idle too."""
+    writes: int
+    """Items put or deleted, all targets together."""
     stale: int
     """Changes that a guard refused: late or delivered twice."""
     in_flight: int
     retries: int
     throttles: int
     parked_keys: int
+    trouble: list[str]
+    """Why requests are being tried again just now, if they are."""
 
 
 class Consumer:
@@ -122,7 +127,9 @@ class Consumer:
         )
         if known.paused_for(self._clock()):
             follower.pause()
-        self._appliers = await self.links.open(epoch_of(known, stream), follower.fail)
+        self._appliers = await self.links.open(
+            epoch_of(known, stream), follower.fail, self._lease.is_held
+        )
         self._to_appliers = to_each([applier.submit for applier in self._appliers])
         keeping = [
             asyncio.create_task(self._lease.keep(lambda: encode(self.report()).decode())),
@@ -160,7 +167,8 @@ class Consumer:
         """Pause while somebody asks for it; say so once nothing is on its way any more."""
         said: list[str] = []
         while True:
-            asking = (await self._checkpoints.load()).paused_for(self._clock())
+            known = await self._checkpoints.load(positions=False)
+            asking = known.paused_for(self._clock())
             self.paused = bool(asking)
             if asking:
                 follower.pause()
@@ -176,22 +184,22 @@ class Consumer:
         """Tell how it goes."""
         readers = self._follower.readers.values() if self._follower else ()
         now_ms = self._clock()
-        oldest_ms = min(
-            (at for reader in readers if (at := reader.progress.oldest_ms) is not None),
-            default=now_ms,
-        )
+        troubles = [reader.trouble for reader in readers]
+        troubles += [applier.trouble for applier in self._appliers]
         parking = self.links.parking
         return Report(
             state="paused" if self.paused else "following",
             at_ms=now_ms,
             records=sum(reader.records for reader in readers),
-            lag_ms=max(0, now_ms - oldest_ms),
-            applied=sum(applier.applied for applier in self._appliers),
+            lag_ms=max((reader.lag_ms(now_ms) for reader in readers), default=0),
+            applied=sum(reader.applied for reader in readers),
+            writes=sum(applier.applied for applier in self._appliers),
             stale=sum(applier.target.stale for applier in self._appliers),
             in_flight=sum(applier.in_flight for applier in self._appliers),
             retries=sum(applier.retries for applier in self._appliers),
             throttles=sum(applier.throttles for applier in self._appliers),
             parked_keys=parking.held if parking else 0,
+            trouble=sorted({trouble for trouble in troubles if trouble}),
         )
 
 

@@ -48,6 +48,7 @@ class Follower:
         self.readers: dict[str, ShardReader] = {}
         self._api = api
         self._known = known
+        self._epoch = len(known.streams)
         self._checkpoints = checkpoints
         self._hand_over = hand_over
         self._clock = clock
@@ -123,7 +124,7 @@ class Follower:
             aged_ms = position.read_until_ms - saved.read_until_ms
             moved = (position.sequence_number, position.done) != (saved.sequence_number, saved.done)
             if moved or aged_ms > QUIET_SAVE_MS:
-                await self._checkpoints.save(self.stream, shard_id, position, self._clock())
+                await self._checkpoints.save(self._epoch, shard_id, position, self._clock())
                 self._saved[shard_id] = position
 
     async def _wait(self, timeout_s: float) -> None:
@@ -160,7 +161,7 @@ class Follower:
         for shard in self._shards.values():
             if shard.shard_id not in self._saved:
                 position = self._first_position(shard)
-                await self._checkpoints.save(self.stream, shard.shard_id, position, self._clock())
+                await self._checkpoints.save(self._epoch, shard.shard_id, position, self._clock())
                 self._saved[shard.shard_id] = position
 
     def _first_position(self, shard: Shard) -> Position:

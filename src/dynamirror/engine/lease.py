@@ -44,6 +44,13 @@ class Lease:
         self._checkpoints = checkpoints
         self._clock = clock
         self._is_dead = is_dead
+        self._until_ms = 0
+
+    def is_held(self) -> bool:
+        """Tell whether the lease is surely ours now: a process that was stopped for a while, or
+        can't reach the table, must not write before it has renewed.
+        """
+        return self._clock() < self._until_ms
 
     def is_free(self, held: dict[str, Any] | None) -> bool:
         """Tell whether nobody else holds the lease, given its row."""
@@ -56,7 +63,7 @@ class Lease:
 
         Raises HeldError, naming the holder, while another has it.
         """
-        held = (await self._checkpoints.load()).lease
+        held = (await self._checkpoints.load(positions=False)).lease
         if not self.is_free(held):
             raise self._held_by(held["owner"] if held else "another process")
         now_ms = self._clock()
@@ -101,16 +108,18 @@ class Lease:
         }
 
     async def _write(self, report: str, condition: Wire) -> None:
+        until_ms = self._clock() + int(LEASE_S * 1_000)
         try:
             await self._checkpoints.put(
                 LEASE_ROW,
                 condition=condition,
                 owner=self.owner,
-                until_ms=self._clock() + int(LEASE_S * 1_000),
+                until_ms=until_ms,
                 report=report,
             )
+            self._until_ms = until_ms
         except ConditionFailedError:
-            held = (await self._checkpoints.load()).lease
+            held = (await self._checkpoints.load(positions=False)).lease
             raise self._held_by(held["owner"] if held else "another process") from None
 
     def _held_by(self, owner: str) -> HeldError:

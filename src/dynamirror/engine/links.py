@@ -53,13 +53,18 @@ class Links:
             if mirror.max_writes_per_second is not None
         }
 
-    async def open(self, epoch: int, on_failure: Callable[[BaseException], None]) -> list[Applier]:
-        """Return an applier per target, ready for records of the given epoch."""
+    async def open(
+        self,
+        epoch: int,
+        on_failure: Callable[[BaseException], None],
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> list[Applier]:
+        """Return an applier per target, ready for records of the given epoch; see Applier."""
         if self.mirror.on_poison is OnPoison.PARK:
             self.parking = self.parking_of(epoch)
             await self.parking.load()
         return [
-            self._applier(place, self._target(place, epoch), on_failure)
+            self._applier(place, self._target(place, epoch), on_failure, may_write)
             for place in self.mirror.targets
         ]
 
@@ -130,12 +135,17 @@ class Links:
         return OrderTarget(place.name, api, rules)
 
     def _applier(
-        self, place: Place, target: Target, on_failure: Callable[[BaseException], None]
+        self,
+        place: Place,
+        target: Target,
+        on_failure: Callable[[BaseException], None],
+        may_write: Callable[[], bool] = lambda: True,
     ) -> Applier:
         return Applier(
             target,
             self._limiters[place.name],
             on_failure=on_failure,
+            may_write=may_write,
             backoff=self._backoff,
             pace=self._paces.get(place.name),
             parking=self.parking,

@@ -43,31 +43,32 @@ class Parking:
         self._epoch = epoch
         self._clock = clock
         self._backoff = backoff
-        self._keys: set[Key] = set()
+        self._held: set[tuple[str, Key]] = set()
 
     async def load(self) -> None:
         """Learn which keys are parked; needed before the first change is applied."""
-        self._keys = {key_of(entry["keys"]) async for entry in self.rows()}
+        self._held = {(entry["target"], key_of(entry["keys"])) async for entry in self.rows()}
 
-    def holds(self, key: Key) -> bool:
-        """Tell whether changes of a key are parked, as far as we know."""
-        return key in self._keys
+    def holds(self, target: str, key: Key) -> bool:
+        """Tell whether changes of a key are parked for a target, as far as we know."""
+        return (target, key) in self._held
 
     @property
     def held(self) -> int:
-        """How many keys are parked, as far as we know."""
-        return len(self._keys)
+        """How many keys are parked, as far as we know; a key counts once for each target."""
+        return len(self._held)
 
-    async def released(self, key: Key) -> bool:
-        """Tell, from the table itself, whether a key's changes may be applied again."""
-        async for _ in self.rows_of(key):
-            return False
-        self._keys.discard(key)
+    async def released(self, target: str, key: Key) -> bool:
+        """Tell, from the table itself, whether a key's changes may be applied there again."""
+        async for entry in self.rows_of(key):
+            if entry.get("target") == target:
+                return False
+        self._held.discard((target, key))
         return True
 
     async def park(self, record: StreamRecord, target: str, error: Exception | None) -> None:
         """Keep a change whole; ``error`` is None for one that waits behind another."""
-        self._keys.add(record.key)
+        self._held.add((target, record.key))
         for entry in self._entries(record, target, error):
             await self._call("PutItem", {"TableName": self._table, "Item": entry})
 

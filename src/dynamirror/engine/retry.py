@@ -7,6 +7,7 @@ Architecture Blog, 'Exponential backoff and jitter'); it spreads those who faile
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import TypeVar
 from dynamirror.errors import ServiceError
 
 T = TypeVar("T")
+
+log = logging.getLogger("dynamirror")
 
 Draw = Callable[[], float]
 """Draws evenly from [0, 1)."""
@@ -39,13 +42,30 @@ class Backoff:
         await asyncio.sleep(self.delay_s(attempt))
 
 
+TOLD_EVERY = 8
+"""Of so many failed attempts in a row one is logged: the first after some seconds, then one every
+minute or two. Single failures are the network's daily life, and counted."""
+
+
+def tell(what: str, attempt: int, error: ServiceError) -> None:
+    """Log that something doesn't get on, now and then."""
+    if attempt % TOLD_EVERY == 0:
+        log.warning(
+            "%s: %d attempts failed, still trying: %s. %s", what, attempt, error, error.hint
+        )
+
+
 async def persist(
-    call: Callable[[], Awaitable[T]], backoff: Backoff, attempts_max: int | None = None
+    call: Callable[[], Awaitable[T]],
+    backoff: Backoff,
+    attempts_max: int | None = None,
+    on_retry: Callable[[ServiceError], None] = lambda _: None,
 ) -> T:
     """Call until it succeeds or fails for good.
 
     For requests that are safe to repeat: reads, and writes that are conditional or idempotent.
-    Raises the first error that trying again can't help, or the last one after ``attempts_max``.
+    ``on_retry`` hears each failure that is tried again. Raises the first error that trying again
+    can't help, or the last one after ``attempts_max``.
     """
     attempt = 0
     while True:
@@ -55,4 +75,6 @@ async def persist(
             attempt += 1
             if not error.retryable or attempt == attempts_max:
                 raise
+            tell("a request", attempt, error)
+            on_retry(error)
         await backoff.wait(attempt)

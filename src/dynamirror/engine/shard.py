@@ -11,7 +11,13 @@ from dynamirror.core.progress import Position, Progress
 from dynamirror.core.record import Page, StreamRecord, page_of
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import ExpiredIteratorError, HistoryLostError, NotFoundError, TrimmedError
+from dynamirror.errors import (
+    ExpiredIteratorError,
+    HistoryLostError,
+    NotFoundError,
+    ServiceError,
+    TrimmedError,
+)
 from dynamirror.ports import Clock, DynamoDB
 
 HandOver = Callable[[Sequence[StreamRecord], Callable[[], None]], None]
@@ -38,6 +44,10 @@ class Reading:
     """Time between two looks for new shards, but for those that follow a shard's end at once."""
 
 
+UNREAD_MS = 5_000
+"""A shard that was read so recently and was empty is not behind."""
+
+
 class ShardReader:
     """Reads one shard; ``progress`` tells how far it is applied."""
 
@@ -60,6 +70,8 @@ class ShardReader:
         self.drained = False
         self.records = 0
         self.applied = 0
+        self.trouble = ""
+        """Why reading is tried again just now; empty: it isn't."""
         self._api = api
         self._stream = stream
         self._hand_over = hand_over
@@ -70,6 +82,7 @@ class ShardReader:
         self._backoff = backoff
         self._read_to = position.sequence_number
         self._digits = position.digits
+        self._read_at_ms = clock()
         self._empty = 0
         self._empty_since_ms = 0
         self._settled = asyncio.Event()
@@ -105,6 +118,19 @@ class ShardReader:
         await self.settled()
         self.progress.finish()
         self.drained = True
+
+    def lag_ms(self, now_ms: int) -> int:
+        """Return the age of the oldest change not applied; 0: there is none, as far as we know.
+
+        While the shard can't be read, it is the time for which we haven't known.
+        """
+        if self.progress.position.done:
+            return 0
+        oldest_ms = self.progress.oldest_ms
+        if oldest_ms is None:
+            unread_ms = now_ms - self._read_at_ms
+            return unread_ms if unread_ms > UNREAD_MS else 0
+        return max(0, now_ms - oldest_ms)
 
     async def settled(self) -> None:
         """Wait until everything that was read is applied."""
@@ -147,8 +173,20 @@ class ShardReader:
 
     async def _get(self, iterator: str) -> Page:
         request = encode({"ShardIterator": iterator, "Limit": GET_RECORDS_MAX})
-        answer = await persist(lambda: self._api.call("GetRecords", request), self._backoff)
+        answer = await persist(
+            lambda: self._api.call("GetRecords", request),
+            self._backoff,
+            on_retry=self._note_trouble,
+        )
+        self.trouble = ""
+        now_ms = self._clock()
+        if now_ms - self._read_at_ms > self._reading.quiet_s * 1_000:
+            self._empty = 0  # nobody looked for a while: what was quiet before may not be any more
+        self._read_at_ms = now_ms
         return page_of(answer)
+
+    def _note_trouble(self, error: ServiceError) -> None:
+        self.trouble = str(error)
 
     async def _iterator(self) -> str | None:
         """Return an iterator at the first record not read yet; None if the shard is gone."""

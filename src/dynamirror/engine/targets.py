@@ -67,7 +67,9 @@ class OrderTarget:
         if answer == NOTHING_UNPROCESSED:
             return ()
         keys = one_way.unprocessed_keys(answer, frozenset(records[0].keys))
-        return [record for record in records if record.key in keys]
+        left = [record for record in records if record.key in keys]
+        # A key in a spelling that we don't recognize is a write not made: then all of them again.
+        return left if len(left) == len(keys) else records
 
 
 class ItemTarget:

@@ -1,0 +1,277 @@
+"""What it costs to copy a table and to compare two, beside others that do it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from bench.contenders.dynamirror_lag import make, write_items
+from bench.embedded import Embedded, NoServerError
+from bench.harness import CREDENTIALS, ContenderError, clean_environment, once
+from bench.machine import NODE_MODULES, PEERS, PEERS_PYTHON, ROOT, cores, node
+from bench.settings import configuration
+from bench.stub.server import Stub
+from bench.tables import Lines, figure
+from bench.workload import SOURCE_REGION, TABLE, TARGET_REGION
+
+STUB_ITEMS = 100_000
+EMBEDDED_ITEMS = 3_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Where the tables are."""
+
+    table: str
+    source_url: str
+    target_url: str
+    config: str
+    """The mirror's configuration."""
+    environment: Mapping[str, str]
+
+    @property
+    def ask(self) -> dict[str, str]:
+        return {"table": self.table, "source_url": self.source_url, "target_url": self.target_url}
+
+
+Cost = dict[str, Any]
+Contender = Callable[[Sides], Cost]
+
+
+def _ours(task: str) -> Contender:
+    def run(sides: Sides) -> Cost:
+        ask = {"config": sides.config, "task": task}
+        return once("bench.contenders.dynamirror_copy", ask, environment=sides.environment)
+
+    return run
+
+
+def _boto3(task: str) -> Contender:
+    def run(sides: Sides) -> Cost:
+        return once(
+            "bench.contenders.boto3_copy",
+            {"task": task, **sides.ask},
+            python=str(PEERS_PYTHON),
+            environment=sides.environment,
+        )
+
+    return run
+
+
+def _copy_dynamodb_table(sides: Sides) -> Cost:
+    script = ROOT / "bench" / "contenders" / "node_copy.cjs"
+    words = [node(), str(script), sides.table, sides.source_url, sides.target_url]
+    environment = {**sides.environment, "NODE_PATH": str(NODE_MODULES)}
+    said, _ = _command(words, environment)
+    cost: Cost = json.loads(said.splitlines()[-1])
+    return cost
+
+
+def _dynamodump(sides: Sides) -> Cost:
+    """Dump into files and restore from them; two processes, start-up included."""
+    total: Cost = {"cpu_us": 0.0, "wall_s": 0.0}
+    with tempfile.TemporaryDirectory() as folder:
+        for mode, url, region in (
+            ("backup", sides.source_url, SOURCE_REGION),
+            ("restore", sides.target_url, TARGET_REGION),
+        ):
+            host, _, port = url.removeprefix("http://").partition(":")
+            words = [
+                *(str(PEERS / "bin" / "dynamodump"), "-m", mode, "-r", region),
+                *("-s", sides.table, "--host", host, "--port", port),
+                *("--accessKey", "test", "--secretKey", "test", "--log", "ERROR"),
+                *("--dataOnly", "--noConfirm", "--skipThroughputUpdate", "--dumpPath", folder),
+            ]
+            if mode == "restore":
+                words += ["-d", sides.table]
+            _, cost = _command(words, sides.environment, folder)
+            total = {name: total[name] + cost[name] for name in total}
+    return total
+
+
+def _command(
+    words: list[str], environment: Mapping[str, str], folder: str = str(ROOT)
+) -> tuple[str, Cost]:
+    core, _ = cores()
+    at_s = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        try:
+            process = subprocess.Popen(
+                words,
+                stdout=out,
+                stderr=errors,
+                cwd=folder,
+                env={**clean_environment(), **CREDENTIALS, **environment},
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 -- no threads
+            )
+        except OSError as error:
+            raise ContenderError(str(error)) from None
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            said = errors.read().strip().splitlines() or ["it said nothing"]
+            raise ContenderError(said[-1])
+        cost = {
+            "cpu_us": (used.ru_utime + used.ru_stime) * 1e6,
+            "wall_s": time.perf_counter() - at_s,
+        }
+        return out.read(), cost
+
+
+TASKS: dict[str, dict[str, Contender]] = {
+    "copy": {
+        "dynamirror backfill": _ours("backfill"),
+        "boto3: scan, batch_writer": _boto3("backfill"),
+        "copy-dynamodb-table (Node)": _copy_dynamodb_table,
+        "dynamodump: backup, restore": _dynamodump,
+    },
+    "compare": {
+        "dynamirror verify": _ours("verify"),
+        "boto3: scan, batch_get_item, one way": _boto3("verify"),
+    },
+}
+
+
+def on_stub(*, rounds: int, quick: bool) -> list[dict[str, Any]]:
+    """Copy and compare scripted tables."""
+    items = STUB_ITEMS // (4 if quick else 1)
+    core = cores()[1]
+    found = []
+    with Stub(cpu=core, items=items) as source, Stub(cpu=core, items=items) as target:
+        config = configuration("order", source_url=source.endpoint, target_urls=[target.endpoint])
+        sides = Sides(
+            table=TABLE,
+            source_url=source.endpoint,
+            target_url=target.endpoint,
+            config=config,
+            environment={},
+        )
+
+        def written() -> int:
+            counts = target.stats()["operations"].get("BatchWriteItem", {"items": 0})
+            return int(counts["items"])
+
+        for task in TASKS:
+            found += _race(
+                task,
+                sides,
+                server="stub",
+                items=items,
+                rounds=rounds,
+                written=written if task == "copy" else None,
+            )
+    return found
+
+
+def on_embedded(*, quick: bool) -> list[dict[str, Any]]:
+    """Copy and compare tables of the embedded server, which is the slower side of it."""
+    items = EMBEDDED_ITEMS // (4 if quick else 1)
+    found: list[dict[str, Any]] = []
+    try:
+        with Embedded() as server:
+            table = server.new_table()
+            config = server.configuration("order", table)
+            asyncio.run(_fill(server, table, items))
+            sides = Sides(
+                table=table,
+                source_url=server.url,
+                target_url=server.url,
+                config=config,
+                environment=server.environment,
+            )
+            for task in TASKS:
+                found += _race(task, sides, server="embedded server", items=items)
+    except NoServerError as error:
+        found.append({"task": "copy", "server": "embedded server", "fault": str(error)})
+    return found
+
+
+async def _fill(server: Embedded, table: str, items: int) -> None:
+    source, target = server.client(SOURCE_REGION), server.client(TARGET_REGION)
+    try:
+        await make(source, table, "HASH", stream=True)
+        await make(source, f"{table}-dynamirror-checkpoints", "RANGE")
+        await make(target, table, "HASH")
+        for first in range(0, items, 25):
+            await write_items(source, table, first, min(25, items - first))
+    finally:
+        await source.close()
+        await target.close()
+
+
+def _race(
+    task: str,
+    sides: Sides,
+    *,
+    server: str,
+    items: int,
+    rounds: int = 1,
+    written: Callable[[], int] | None = None,
+) -> list[dict[str, Any]]:
+    costs: dict[str, list[Cost]] = {}
+    faults: dict[str, str] = {}
+    for _ in range(rounds):
+        for name, contender in TASKS[task].items():
+            if name in faults:
+                continue
+            before = written() if written else 0
+            try:
+                cost = contender(sides)
+            except ContenderError as error:
+                faults[name] = str(error)
+                continue
+            if written and written() - before < items:
+                faults[name] = f"it wrote {written() - before} items of {items}"
+            elif cost.get("changes", items) != items:
+                faults[name] = f"it took {cost['changes']} items for {items}"
+            else:
+                costs.setdefault(name, []).append(cost)
+    return [
+        {"task": task, "server": server, "contender": name, "items": items}
+        | (
+            {"fault": faults[name]}
+            if name in faults
+            else {
+                "cpu_us_per_item": round(min(c["cpu_us"] for c in costs[name]) / items, 3),
+                "items_per_s": round(median(items / c["wall_s"] for c in costs[name])),
+            }
+        )
+        for name in TASKS[task]
+    ]
+
+
+def table(rows: list[dict[str, Any]], task: str, server: str) -> Lines:
+    mine = [row for row in rows if row["task"] == task and row["server"] == server]
+    yardstick = next(
+        (
+            row["cpu_us_per_item"]
+            for row in mine
+            if row.get("contender", "").startswith("boto3") and "fault" not in row
+        ),
+        None,
+    )
+    lines = [["contender", "CPU µs per item", "times less than boto3", "items/s"]]
+    for row in mine:
+        if "fault" in row:
+            lines.append([row.get("contender", "all"), "not measured", "", ""])
+            continue
+        cpu = row["cpu_us_per_item"]
+        lines.append(
+            [
+                row["contender"],
+                figure(cpu),
+                figure(yardstick / cpu) if yardstick else "",
+                f"{row['items_per_s']:,}",
+            ]
+        )
+    return lines
