@@ -6,12 +6,14 @@ ledger is read first, for a tombstone; the race between the two, rule 4 heals.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Tombstone
 from dynamirror.core.mesh import Answer, Ask, Delete, Here, Put, Replica, Steps
 from dynamirror.core.rank import Rank, fit, number
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.stamp import Seen, View
+from dynamirror.core.stamp import Condition, Seen, View
 from dynamirror.core.values import Image
 
 
@@ -46,60 +48,67 @@ class Carrying(Here):
             yield from self._delete_at(verdict, self._replicas[there], now_ms)
 
     def _put_at(self, put: Put, there: Replica, now_ms: int) -> Steps:
-        below = self.bounds.below(there.name, put.rank)
-        if self.mesh.bump:
-            below = self.bounds.versioned(below)
+        below = self._below(there, put.rank)
         request = {"TableName": there.table, "Item": put.image}
         shown = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         if not put.inserted:
             present = below.also("attribute_exists(#k)", k=min(put.keys)).request()
             answer = yield Ask(there.name, "PutItem", {**request, **present, **shown})
             if answer.held or answer.item:
-                yield from self._spare(put, there, answer, now_ms)
+                if (yield from self._spared(put, there, answer, now_ms)):
+                    yield from self._put_at(put, there, now_ms)
                 return
         answer = yield Ask(there.name, "GetItem", self.ledger.read(there.ledger, put.row))
         tombstone = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
         if tombstone is None or tombstone.rank < put.rank:
             absent = below.otherwise("attribute_not_exists(#k)", k=min(put.keys)).request()
             answer = yield Ask(there.name, "PutItem", {**request, **absent, **shown})
-            yield from self._spare(put, there, answer, now_ms)
+            if (yield from self._spared(put, there, answer, now_ms)):
+                yield from self._put_at(put, there, now_ms)
 
-    def _spare(self, put: Put, there: Replica, answer: Answer, now_ms: int) -> Steps:
-        """Raise an item without a version, which may well have replaced what we put: not over it.
+    def _below(self, there: Replica, rank: Rank) -> Condition:
+        below = self.bounds.below(there.name, rank)
+        return self.bounds.versioned(below) if self.mesh.bump else below
 
-        Its own consumer would do so with the same outcome, were it as quick.
+    def _spared(
+        self, change: Put | Delete, there: Replica, answer: Answer, now_ms: int
+    ) -> Generator[Ask, Answer, bool]:
+        """Raise an item without a version, which may well have replaced what we bring.
+
+        Its own consumer would do so with the same outcome, were it as quick. Returns whether to
+        try again, since somebody was quicker indeed, and perhaps raised it less.
         """
         held = answer.item
         if answer.held or not held or not self.mesh.bump:
-            return
+            return False
         if self.marks.view(held, there.name).versioned:
-            return
-        version = fit(max(now_ms, put.rank.version + 1))
-        condition = "attribute_exists(#k) AND attribute_not_exists(#v)"
+            return False
+        version = fit(max(now_ms, change.rank.version + 1))
         request = {
             "TableName": there.table,
-            "Key": put.keys,
+            "Key": change.keys,
             "UpdateExpression": "SET #v = :n",
-            "ConditionExpression": condition,
+            "ConditionExpression": "attribute_exists(#k) AND attribute_not_exists(#v)",
             "ExpressionAttributeNames": {
-                "#k": min(put.keys),
+                "#k": min(change.keys),
                 "#v": self.marks.version_attribute,
             },
             "ExpressionAttributeValues": {":n": number(version)},
         }
         answer = yield Ask(there.name, "UpdateItem", request)
-        if not answer.held:  # somebody else was quicker, and perhaps raised it less
-            yield from self._put_at(put, there, now_ms)
+        return not answer.held
 
     def _delete_at(self, delete: Delete, there: Replica, now_ms: int) -> Steps:
         # In this order: a crash between the two is healed by the retry.
         bury = self.ledger.bury(there.ledger, delete.row, delete.tombstone, now_ms // 1_000)
         answer = yield Ask(there.name, "UpdateItem", bury)
         before = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
-        below = self.bounds.below(there.name, delete.rank)
+        below = self._below(there, delete.rank)
         request = {"TableName": there.table, "Key": delete.keys, **below.request()}
-        request["ReturnValues"] = "ALL_OLD"
+        request["ReturnValues"] = request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         answer = yield Ask(there.name, "DeleteItem", request)
+        if (yield from self._spared(delete, there, answer, now_ms)):
+            yield from self._delete_at(delete, there, now_ms)
         if not answer.held or answer.item is None:
             return
         # Its own consumer journals it too, but from what is known there by then: this is exact.

@@ -48,6 +48,8 @@ class Removing(Raising):
     def _unseen(self, tombstone: Tombstone, old: View, high: Rank, *, hidden: bool) -> bool:
         """Tell whether a delete removed what was made here and had not seen it."""
         known = tombstone.seen.get(self.here, -1)
+        if not old.versioned and self.mesh.bump:
+            return False  # the mirror removes nothing without a version: its application did
         if tombstone.rank.origin == self.here:
             return False  # whoever removed it, ours came before; ``_delete_at`` tells
         if hidden:

@@ -108,6 +108,8 @@ class TwoWay(Removing, Carrying):
             theirs = msgspec.structs.replace(tombstone, mark=None)
             return Delete(tombstone.rank, record.keys, row, theirs, record, None)
         new = self.marks.view(record.new_image, self.here)
+        if not new.versioned:
+            return (yield from self._unversioned(record, None, new, now_ms))
         return self._put(record, {}, new, inserted=True)
 
     def squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:

@@ -31,7 +31,8 @@ def complaints(world: World) -> list[str]:
         row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
     ]
     if profile.journal:
-        found += _vanished(applications, left, journaled)
+        unseen = [value for consumer in world.consumers for value in consumer.unseen]
+        found += _vanished(applications, left, [*journaled, *unseen])
     lost = _lost(applications, left)
     if profile.lossless and lost:
         found.append(f"lost: {', '.join(lost)}, though one region wrote at a time")

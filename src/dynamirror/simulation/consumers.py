@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Steps, Verdict
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
-from dynamirror.core.values import opened
+from dynamirror.core.values import decode, opened
 from dynamirror.simulation.applications import shown
 from dynamirror.simulation.chance import Ticket
-from dynamirror.simulation.replicas import TABLE, Place
+from dynamirror.simulation.replicas import JOURNAL, TABLE, Place
 
 BATCH_MAX = 4
 JUDGING = ""
@@ -49,6 +49,8 @@ class Consumer:
         self.name = self.rules.here
         self._make_rules = make_rules
         self.sent = 0
+        self.unseen: list[str] = []
+        """Values that it removed and never heard of: an answer was lost, or it died over it."""
         self.zombies: list[Ask] = []
         self._places = places
         self._clock = clock
@@ -103,7 +105,9 @@ class Consumer:
     def crash(self, ticket: Ticket) -> None:
         """Die, perhaps with requests on their way, and start again from the checkpoint."""
         if self._underway is not None:
-            self.zombies += [ask for ask in self._underway.asks.values() if ticket.below(2)]
+            asks = list(self._underway.asks.values())
+            self.unseen += [_journaled(ask) for ask in asks if ask.request["TableName"] == JOURNAL]
+            self.zombies += [ask for ask in asks if ticket.below(2)]
         self._tell(f"{self.name}'s consumer dies and starts again at record {self._checkpoint + 1}")
         self.rules = self._make_rules()
         self._underway = None
@@ -183,6 +187,8 @@ class Consumer:
         self.sent += 1
         place = self._places[ask.replica]
         answer = place.perform(ask)
+        if note and ask.operation == "DeleteItem" and answer.item and answer.held:
+            self.unseen.append(answer.item["value"]["S"])
         if ask.request["TableName"] == TABLE:
             items = ", ".join(shown(item) for item in place.table.contents()) or "nothing"
             how = "" if answer.held else ", refused"
@@ -191,3 +197,9 @@ class Consumer:
                 f"{' ' + note if note else ''}: {items} there"
             )
         return answer
+
+
+def _journaled(ask: Ask) -> str:
+    loser = decode(ask.request["Item"]["images"]["S"].encode())["loser"]
+    value: str = loser["value"]["S"]
+    return value
