@@ -69,6 +69,10 @@ class TwoWay(Removing, Carrying):
             if same(record.old_image or {}, record.new_image or {}):
                 return Skip.UNCHANGED
             return (yield from self._unversioned(record, old, new, now_ms))
+        if new.mirrored and old.stamp is not None and new.stamp == old.stamp:
+            # Not our write, which always brings a stamp of its own: a version that came to be the
+            # stamp's, after it was lowered.
+            return (yield from self._unversioned(record, old, new, now_ms))
         if new.mirrored:
             if hidden is not None:
                 yield from self._lose(hidden, record.new_image, new.rank)

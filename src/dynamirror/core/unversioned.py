@@ -27,8 +27,9 @@ class Raising(Reconciling):
     ) -> Judgement:
         if not self.mesh.bump:
             return Skip.UNVERSIONED
-        entry = yield from self._raise_floor(record, (old or new).rank, now_ms)
-        floor = entry.floor or (old or new).rank
+        highest = max(old.rank, new.rank) if old else new.rank
+        entry = yield from self._raise_floor(record, highest, now_ms)
+        floor = entry.floor or highest
         above = [floor.version + 1, now_ms]
         seen = old.known() if old else {}
         if entry.tombstone is not None:

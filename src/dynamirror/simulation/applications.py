@@ -77,6 +77,7 @@ UPDATES = {
 
 def _request(key: str, old: Wire | None, value: str, how: str, now_ms: int) -> tuple[Wire, str]:
     version = _version(old or {})
+    how = "hybrid" if how == "lower" and old is None else how
     if how in UPDATES:
         number = {"hybrid": 1, "add": 1, "lower": max(0, version - 2)}.get(how)
         request = _update(key, value, UPDATES[how], number, now_ms if how == "hybrid" else None)
