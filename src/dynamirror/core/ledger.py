@@ -43,6 +43,12 @@ class Entry(msgspec.Struct, frozen=True):
 
     tombstone: Tombstone | None = None
     floor: Rank | None = None
+    floor_number: int = 0
+    """The sequence number of the record that raised the floor."""
+
+    def floor_before(self, number: int) -> Rank | None:
+        """Return the floor, but not one that a later record raised, seen when one is replayed."""
+        return self.floor if self.floor_number <= number else None
 
 
 class Ledger:
@@ -89,14 +95,16 @@ class Ledger:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    def raise_floor(self, table: str, key: str, floor: Rank, until: int, now_s: int) -> Wire:
-        """Return the UpdateItem that raises the floor, unless it is as high; either way the
-        answer has the whole row.
+    def raise_floor(
+        self, table: str, key: str, floor: Rank, *, by: int, until: int, now_s: int
+    ) -> Wire:
+        """Return the UpdateItem that raises the floor for the record of a number, unless it is as
+        high; either way the answer has the whole row.
         """
         text = "attribute_not_exists(#f) OR #f.#v < :v OR #fu <= :now"
         values = {
             ":v": number(floor.version),
-            ":f": {"M": rank_wire(floor)},
+            ":f": {"M": {**rank_wire(floor), "number": {"S": str(by)}}},
             ":u": number(until),
             ":e": number(until + SLACK_S),
             ":now": number(now_s),
@@ -124,7 +132,7 @@ class Ledger:
             return Entry()
         if int(wire.get("format", {"N": "1"})["N"]) > FORMAT:
             raise NewerFormatError(f"a ledger row has format {wire['format']['N']}")
-        tombstone = floor = None
+        tombstone = None
         if "until" in wire and int(wire["until"]["N"]) > now_s:
             rank = self._rank(wire)
             mark = None
@@ -133,8 +141,9 @@ class Ledger:
                 mark = Mark(int(own["number"]["S"]), int(own["version"]["N"]))
             tombstone = Tombstone(rank, seen_of(wire.get("seen")), int(wire["until"]["N"]), mark)
         if "floor_until" in wire and int(wire["floor_until"]["N"]) > now_s:
-            floor = self._rank(wire["floor"]["M"])
-        return Entry(tombstone, floor)
+            members = wire["floor"]["M"]
+            return Entry(tombstone, self._rank(members), int(members["number"]["S"]))
+        return Entry(tombstone)
 
     def _rank(self, members: Wire) -> Rank:
         # A tombstone may be one above the last version there is.

@@ -21,6 +21,13 @@ ATTEMPTS_MAX = 8
 """Looks at an item that goes on changing between two requests; its next record looks again."""
 
 
+LOCAL = (
+    "attribute_not_exists(#v) OR attribute_not_exists(#s.#w)"
+    " OR #s.#w < #v OR #s.#w > #v OR #s.#o = :here"
+)
+"""An item that applications made here; see ``View.mirrored``."""
+
+
 class Reconciling(Here):
     """Rule 4."""
 
@@ -63,10 +70,7 @@ class Reconciling(Here):
         update = "SET #v = :n"
         values = {":n": number(fit(tombstone.rank.version + 1)), ":here": {"S": self.here}}
         condition = self.bounds.not_above(self.here, tombstone.rank)
-        local = (
-            "attribute_exists(#k) AND (attribute_not_exists(#v) OR attribute_not_exists(#s.#w)"
-            " OR #s.#w < #v OR #s.#w > #v OR #s.#o = :here)"
-        )
+        local = f"attribute_exists(#k) AND ({LOCAL})"
         names = {"k": min(record.keys), "s": self.marks.stamp_attribute, "w": "version"}
         names["o"] = "origin"
         condition = condition.also(local, **names)

@@ -22,12 +22,16 @@ class Removing(Raising):
     def _removed(self, record: StreamRecord, old: View, now_ms: int) -> Judgement:
         self._unhidden(record)
         entry = yield from self._read(record, now_ms)
-        tombstone, floor = entry.tombstone, entry.floor
+        tombstone, floor = entry.tombstone, entry.floor_before(record.sequence_number)
+        row = row_key(self.mesh.mirror, record.key)
+        again = row in self._again
+        self._again.pop(row, None)
         hidden = floor is not None and old.rank <= floor
         high = floor if floor is not None and hidden else old.rank
         rank = self.delete_rank(record, high)
         if tombstone is not None and self.outranks(tombstone, high, rank, record):
-            if self._unseen(tombstone, old, high, hidden=hidden):
+            # Of what was made again below a tombstone, ``_delete_at`` alone can tell.
+            if not again and self._unseen(tombstone, old, high, hidden=hidden):
                 loser = record.old_image or {}
                 yield from self._journal(
                     Loss(record, loser, old.rank, None, tombstone.rank, Reason.DELETED)
@@ -39,7 +43,6 @@ class Removing(Raising):
         mine = Tombstone(
             rank, seen, self._until(record), Mark(record.sequence_number, rank.version)
         )
-        row = row_key(self.mesh.mirror, record.key)
         bury = self.ledger.bury(self._mine.ledger, row, mine, now_ms // 1_000)
         yield Ask(self.here, "UpdateItem", bury)
         theirs = Tombstone(rank, seen, mine.until)

@@ -59,8 +59,6 @@ class TwoWay(Removing, Carrying):
             return (yield from self._changed(record, old, new, now_ms))
         if old is None:
             return Skip.UNCHANGED
-        if self._again:
-            self._again.pop(row_key(self.mesh.mirror, record.key), None)
         return (yield from self._removed(record, old, now_ms))
 
     def _changed(self, record: StreamRecord, old: View, new: View, now_ms: int) -> Judgement:
