@@ -9,12 +9,13 @@ BIN    := $(VENV)/bin
 # The embedded DynamoDB-compatible server that tests and demo run; started on loopback only.
 SERVER_PACKAGE := ministack==1.5.33
 
-.PHONY: help demo test lint check bench soak clean
+.PHONY: help demo test lint coverage bench soak clean
 
 help:
 	@echo "make demo    two regions on this machine: tables copied, changes followed, both verified"
 	@echo "make test    every test, those against a real server included"
 	@echo "make lint    format, lint, types, direction of imports"
+	@echo "make coverage  the pure core's tests reach every branch of it"
 	@echo "make bench   the benchmarks, side by side with the peers"
 	@echo "make soak    the long fault tests at full size (about half an hour)"
 	@echo "make clean   remove the virtual environments and caches"
@@ -31,7 +32,10 @@ lint: $(VENV)/dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check: lint test
+coverage: $(VENV)/dev
+	@$(BIN)/python -m coverage run -m pytest -q tests/core
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report --include='src/dynamirror/core/*' --show-missing --fail-under=100
 
 bench: $(VENV)/dev $(SERVER)/ready
 	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m bench $(ARGS)

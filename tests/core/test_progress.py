@@ -70,3 +70,12 @@ def test_a_gap_is_possible_an_hour_before_the_stream_may_be_trimmed() -> None:
     assert not possible(0)
     assert not possible(safe_ms)
     assert possible(safe_ms + 1)
+
+
+def test_what_is_read_again_does_not_move_the_position_back() -> None:
+    """A shard read from its trim horizon again repeats what was applied."""
+    progress = Progress(Position(42, read_until_ms=10))
+
+    progress.settle(progress.hand_in(7, 5))
+
+    assert progress.position == Position(42, read_until_ms=10)

@@ -61,14 +61,16 @@ class Progress:
         return page
 
     def settle(self, page: _Page) -> None:
-        """Note that a page is durable, and move the position over all that are, without a gap."""
+        """Note that a page is durable, and move the position over all that are, without a gap.
+
+        It never moves back: a shard read from its trim horizon again repeats what was applied.
+        """
         page.settled = True
         while self._pages and self._pages[0].settled:
             first = self._pages.popleft()
             until_ms = max(self.position.read_until_ms, first.created_at_ms)
-            self.position = Position(
-                first.sequence_number, read_until_ms=until_ms, digits=first.digits
-            )
+            number = max(self.position.sequence_number or 0, first.sequence_number)
+            self.position = Position(number, read_until_ms=until_ms, digits=first.digits)
 
     def quiet_since(self, at_ms: int) -> None:
         """Note that there was nothing left to read at a time."""

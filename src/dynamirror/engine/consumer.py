@@ -165,7 +165,7 @@ class Consumer:
 
     async def _obey(self, follower: Follower) -> None:
         """Pause while somebody asks for it; say so once nothing is on its way any more."""
-        said: list[str] = []
+        said: list[str] | None = None  # a holder before us may have left a word that isn't ours
         while True:
             known = await self._checkpoints.load(positions=False)
             asking = known.paused_for(self._clock())
@@ -173,11 +173,11 @@ class Consumer:
             if asking:
                 follower.pause()
                 await follower.settled()
-            else:
-                follower.resume()
             if asking != said:
                 await self._checkpoints.put(PAUSED_ROW, for_whom=asking)
                 said = asking
+            if not asking:
+                follower.resume()
             await asyncio.sleep(CONTROL_S)
 
     def report(self) -> Report:
