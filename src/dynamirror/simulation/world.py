@@ -123,8 +123,9 @@ class World:
             return ticket.one(names)
         if ticket.below(3) == 0 and all(consumer.drained for consumer in self.consumers):
             # Quiet means that positions are saved too, as they are every second.
-            for consumer in self.consumers:
-                consumer.save()
+            if self.setting.profile.saved:
+                for consumer in self.consumers:
+                    consumer.save()
             self._home = ticket.one(names)
         return self._home
 
