@@ -380,13 +380,6 @@ KILLERS: dict[str, tuple[str, int]] = {
     "DeleteNothing": ("hybrid-one", 7),
     "OtherOrder": ("mixed-one", 0),
     "PutOverUnversioned": ("unaware-replayed", 949),
-    "PutOverNothing": ("unaware-many", 24),
-    "NoStamp": ("hybrid-many", 0),
-    "NoSeen": ("hybrid-one", 24),
-    "NoJournalOfPuts": ("hybrid-many", 0),
-    "NoJournalOfDeletes": ("hybrid-many", 11),
-    "DeleteNothing": ("hybrid-one", 7),
-    "OtherOrder": ("mixed-one", 0),
 }
 """A history that kills each mutant."""
 

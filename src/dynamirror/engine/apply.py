@@ -145,21 +145,14 @@ class Applier:
         last = first
         while last.behind is not None:
             last = last.behind
-        both = None if last.in_flight else self._squashed(last.record, record)
+        both, squash = None, self.target.squash
+        if not last.in_flight and last.record.known and record.known:
+            both = record if squash is None else squash(last.record, record)
         if both is None:
             last.behind = _Write(record, [batch])
         else:
             last.record = both
             last.batches.append(batch)
-
-    def _squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
-        if not (first.known and second.known):
-            return None
-        squash = self.target.squash
-        try:
-            return second if squash is None else squash(first, second)
-        except UnfitError:
-            return None  # each is judged by itself, in its turn
 
     def _hire(self) -> None:
         """Put workers on the queue: as many as it feeds, at most as many as may be in flight."""

@@ -22,7 +22,7 @@ from dynamirror.engine.apply import Applier
 from dynamirror.engine.links import Links
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.targets import Squash, Target
-from dynamirror.errors import ConditionFailedError, ServiceError
+from dynamirror.errors import ConditionFailedError, ServiceError, UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
 
@@ -85,7 +85,7 @@ class MeshTarget:
         self.name = rules.here
         self.stale = 0
         self.skipped: dict[Skip, int] = dict.fromkeys(Skip, 0)
-        self.squash: Squash | None = rules.squashed
+        self.squash: Squash | None = self._squashed
         self._rules = rules
         self._apis = apis
         self._clock = clock
@@ -108,6 +108,12 @@ class MeshTarget:
             raise
         del self._underway[change]
         return ()
+
+    def _squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
+        try:
+            return self._rules.squashed(first, second)
+        except UnfitError:
+            return None  # each is judged by itself, in its turn
 
     async def _judge(self, underway: _Underway) -> None:
         if underway.judging is None:
