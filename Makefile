@@ -12,13 +12,13 @@ SERVER_PACKAGE := ministack==1.5.33
 .PHONY: help demo test lint coverage bench soak clean
 
 help:
-	@echo "make demo    two regions on this machine: tables copied, changes followed, both verified"
-	@echo "make test    every test, those against a real server included"
-	@echo "make lint    format, lint, types, direction of imports"
+	@echo "make demo      two regions on this machine: a table copied, changes followed, both compared"
+	@echo "make test      every test, those against a real server included"
+	@echo "make lint      format, lint, types, direction of imports"
 	@echo "make coverage  the pure core's tests reach every branch of it"
-	@echo "make bench   the benchmarks, side by side with the peers"
-	@echo "make soak    the long fault tests at full size (about half an hour)"
-	@echo "make clean   remove the virtual environments and caches"
+	@echo "make bench     the benchmarks, side by side with the peers"
+	@echo "make soak      the fault tests at full size (about half an hour)"
+	@echo "make clean     remove the virtual environments and caches"
 
 demo: $(VENV)/ready $(SERVER)/ready
 	@$(BIN)/dynamirror demo --server-python $(SERVER)/bin/python $(if $(SERVE),--serve)
@@ -38,13 +38,13 @@ coverage: $(VENV)/dev
 	@$(BIN)/python -m coverage report --include='src/dynamirror/core/*' --show-missing --fail-under=100
 
 bench: $(VENV)/dev $(SERVER)/ready
-	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m bench $(ARGS)
+	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m bench $(or $(ARGS),--json bench/build/bench.json --plot bench/build/bench.svg)
 
 soak: $(VENV)/dev $(SERVER)/ready
 	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m tests.soak $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(SERVER) .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/build
+	rm -rf $(VENV) $(SERVER) .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/build
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed and '$(PYTHON)' is not there: install it, or say where: make PYTHON=/path/to/python3.11"; exit 2; }

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -16,7 +14,7 @@ from typing import Any
 from bench.contenders.dynamirror_lag import make, write_items
 from bench.embedded import Embedded, NoServerError
 from bench.harness import CREDENTIALS, ContenderError, clean_environment, once
-from bench.machine import NODE_MODULES, PEERS, PEERS_PYTHON, ROOT, cores, node
+from bench.machine import NODE_MODULES, PEERS_PYTHON, ROOT, cores, node
 from bench.settings import configuration
 from bench.stub.server import Stub
 from bench.tables import Lines, figure
@@ -70,62 +68,27 @@ def _copy_dynamodb_table(sides: Sides) -> Cost:
     script = ROOT / "bench" / "contenders" / "node_copy.cjs"
     words = [node(), str(script), sides.table, sides.source_url, sides.target_url]
     environment = {**sides.environment, "NODE_PATH": str(NODE_MODULES)}
-    said, _ = _command(words, environment)
-    cost: Cost = json.loads(said.splitlines()[-1])
+    cost: Cost = json.loads(_command(words, environment).splitlines()[-1])
     return cost
 
 
-def _dynamodump(sides: Sides) -> Cost:
-    """Dump into files and restore from them; two processes, start-up included."""
-    total: Cost = {"cpu_us": 0.0, "wall_s": 0.0}
-    with tempfile.TemporaryDirectory() as folder:
-        for mode, url, region in (
-            ("backup", sides.source_url, SOURCE_REGION),
-            ("restore", sides.target_url, TARGET_REGION),
-        ):
-            host, _, port = url.removeprefix("http://").partition(":")
-            words = [
-                *(str(PEERS / "bin" / "dynamodump"), "-m", mode, "-r", region),
-                *("-s", sides.table, "--host", host, "--port", port),
-                *("--accessKey", "test", "--secretKey", "test", "--log", "ERROR"),
-                *("--dataOnly", "--noConfirm", "--skipThroughputUpdate", "--dumpPath", folder),
-            ]
-            if mode == "restore":
-                words += ["-d", sides.table]
-            _, cost = _command(words, sides.environment, folder)
-            total = {name: total[name] + cost[name] for name in total}
-    return total
-
-
-def _command(
-    words: list[str], environment: Mapping[str, str], folder: str = str(ROOT)
-) -> tuple[str, Cost]:
+def _command(words: list[str], environment: Mapping[str, str]) -> str:
     core, _ = cores()
-    at_s = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        try:
-            process = subprocess.Popen(
-                words,
-                stdout=out,
-                stderr=errors,
-                cwd=folder,
-                env={**clean_environment(), **CREDENTIALS, **environment},
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 -- no threads
-            )
-        except OSError as error:
-            raise ContenderError(str(error)) from None
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        errors.seek(0)
-        if process.returncode:
-            said = errors.read().strip().splitlines() or ["it said nothing"]
-            raise ContenderError(said[-1])
-        cost = {
-            "cpu_us": (used.ru_utime + used.ru_stime) * 1e6,
-            "wall_s": time.perf_counter() - at_s,
-        }
-        return out.read(), cost
+    try:
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**clean_environment(), **CREDENTIALS, **environment},
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+    except OSError as error:
+        raise ContenderError(str(error)) from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise ContenderError(said[-1])
+    return done.stdout
 
 
 TASKS: dict[str, dict[str, Contender]] = {
@@ -133,7 +96,6 @@ TASKS: dict[str, dict[str, Contender]] = {
         "dynamirror backfill": _ours("backfill"),
         "boto3: scan, batch_writer": _boto3("backfill"),
         "copy-dynamodb-table (Node)": _copy_dynamodb_table,
-        "dynamodump: backup, restore": _dynamodump,
     },
     "compare": {
         "dynamirror verify": _ours("verify"),

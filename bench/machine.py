@@ -16,10 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".venv-bench"
 PEERS_PYTHON = PEERS / "bin" / "python"
-# The extra pins the boto3 that shares its botocore: without it pip searches for minutes.
-PEER_PACKAGES = ["aiobotocore[boto3]", "matplotlib"]
-# Pins an old boto3, and would drag the other peers along: installed without what it depends on.
-PEER_PACKAGES_ALONE = ["dynamodump==1.11.1"]
+PEER_PACKAGES = ["aiobotocore", "matplotlib"]
+# boto3 comes afterwards, of the botocore's version that aiobotocore takes: told both at once, pip
+# searches for minutes.
 NODE_MODULES = ROOT / "bench" / "build" / "node" / "node_modules"
 NODE_PACKAGES = ["@aws-sdk/client-dynamodb@3", "copy-dynamodb-table@2.2.1"]
 
@@ -44,22 +43,32 @@ def cores() -> tuple[int, int]:
 def make_peers() -> None:
     """Install the peers into a virtual environment of their own, unless they are there."""
     ready = PEERS / "ready"
-    wanted = " ".join(PEER_PACKAGES + PEER_PACKAGES_ALONE)
+    wanted = " ".join([*PEER_PACKAGES, "boto3"])
     if ready.exists() and ready.read_text() == wanted:
         return
     print(f"setting up {PEERS.name} ...", file=sys.stderr, flush=True)
     venv.create(PEERS, with_pip=True, clear=True)
     (PEERS / ".gitignore").write_text("*\n")
-    for packages in (PEER_PACKAGES, ["--no-deps", *PEER_PACKAGES_ALONE]):
-        done = subprocess.run(
-            [PEERS_PYTHON, "-m", "pip", "install", "--quiet", *packages],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"pip can't install {', '.join(packages)}: {done.stderr[-500:]}")
+    _pip(*PEER_PACKAGES)
+    _pip(f"boto3=={_peer_version('botocore')}")
     ready.write_text(wanted)
+
+
+def _pip(*words: str) -> None:
+    done = subprocess.run(
+        [PEERS_PYTHON, "-m", "pip", "install", "--quiet", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"pip can't install {', '.join(words)}: {done.stderr[-500:]}")
+
+
+def _peer_version(name: str) -> str:
+    program = f"import importlib.metadata as m; print(m.version({name!r}))"
+    done = subprocess.run([PEERS_PYTHON, "-c", program], capture_output=True, check=True)
+    return done.stdout.decode().strip()
 
 
 def node() -> str:
@@ -109,7 +118,6 @@ def versions() -> dict[str, str]:
                 "botocore",
                 "aiobotocore",
                 "aiohttp",
-                "dynamodump",
             ],
             capture_output=True,
             check=True,
