@@ -165,8 +165,9 @@ class LiftAnything(TwoWay):
     """what a late put brought back is lifted instead of removed"""
 
     def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
+        del new
         values = {":n": {"N": str(tombstone.rank.version + 1)}}
-        yield from self._raise(record, "SET #v = :n", values, tombstone.rank, new.rank.version)
+        yield from self._raise(record, "SET #v = :n", values, tombstone.rank)
 
 
 class NoEcho(TwoWay):

@@ -13,7 +13,7 @@ from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Entry
 from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Steps
 from dynamirror.core.rank import Rank, fit, number
-from dynamirror.core.reconcile import LOCAL, Reconciling
+from dynamirror.core.reconcile import Reconciling
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Stamp, View, merged
 from dynamirror.core.values import Image, Wire, row_key, same
@@ -35,14 +35,13 @@ class Raising(Reconciling):
         if entry.tombstone is not None:
             above.append(entry.tombstone.rank.version + 1)
             seen = merged(seen, entry.tombstone.seen) if old is None else seen
-        same_version = new.rank.version if new.mirrored else None
         update, values = "SET #v = :n", {":n": number(fit(max(above)))}
         if seen:
             # A put that dropped the stamp still knew what it replaced.
             stamp = Stamp((old or new).rank, seen)
             update += ", #s = if_not_exists(#s, :s)"
             values[":s"] = self.marks.wire(stamp)
-        answer = yield from self._raise(record, update, values, floor, same_version)
+        answer = yield from self._raise(record, update, values, floor)
         current = None if answer.item is None else self.marks.view(answer.item, self.here)
         if old is None:
             tombstone = entry.tombstone
@@ -75,18 +74,12 @@ class Raising(Reconciling):
         update: str,
         values: Wire,
         ceiling: Rank,
-        looks_mirrored: int | None = None,
     ) -> Generator[Ask, Answer, Answer]:
         """Give whatever item is here now, up to a rank, a version above it."""
         condition = self.bounds.not_above(self.here, ceiling)
-        # Not what the mirror has put meanwhile: a late put of what was removed must not live on.
-        local, values = f"{LOCAL}", {**values, ":here": {"S": self.here}}
-        if looks_mirrored is not None:
-            local, values = f"{LOCAL} OR #v = :same", {**values, ":same": number(looks_mirrored)}
-        aliases = {"k": min(record.keys), "s": self.marks.stamp_attribute}
-        condition = condition.also(
-            f"attribute_exists(#k) AND ({local})", **aliases, w="version", o="origin"
-        )
+        # Whatever it is: left below what was here before, it would differ from all others.
+        condition = condition.also("attribute_exists(#k)", k=min(record.keys))
+        names = {"#s": self.marks.stamp_attribute} if "#s" in update else {}
         request = {
             "TableName": self._mine.table,
             "Key": record.keys,
@@ -95,6 +88,7 @@ class Raising(Reconciling):
             "ReturnValues": "ALL_OLD",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+        request["ExpressionAttributeNames"] = {**condition.names, **names}
         request["ExpressionAttributeValues"] = {**condition.values, **values}
         return (yield Ask(self.here, "UpdateItem", request))
 
