@@ -373,7 +373,7 @@ KILLERS: dict[str, tuple[str, int]] = {
     "RaiseBelowTombstone": ("unaware-many", 133),
     "DeleteKeepsVersion": ("unaware-many", 0),
     "SquashAnything": ("add-one", 0),
-    "PutOverNothing": ("unaware-many", 24),
+    "PutOverNothing": ("add-one", 248),
     "NoStamp": ("hybrid-many", 0),
     "NoSeen": ("hybrid-one", 24),
     "NoJournalOfPuts": ("hybrid-many", 0),
