@@ -49,7 +49,7 @@ class Raising(Reconciling):
                 yield from self._reconcile(record, current, tombstone)
         elif current and answer.item and self._was_lost(old, new, current, floor):
             yield from self._lose(record, answer.item, current.rank)
-        elif not answer.held or answer.item != record.new_image:
+        elif not answer.held or not same(answer.item or {}, record.new_image or {}):
             self._hidden[row_key(self.mesh.mirror, record.key)] = record
         return Skip.RAISED
 
