@@ -373,6 +373,7 @@ KILLERS: dict[str, tuple[str, int]] = {
     "RaiseBelowTombstone": ("unaware-many", 133),
     "DeleteKeepsVersion": ("unaware-many", 0),
     "SquashAnything": ("add-one", 0),
+    "PutOverUnversioned": ("unaware-replayed", 949),
     "PutOverNothing": ("add-one", 248),
     "NoStamp": ("hybrid-many", 0),
     "NoSeen": ("hybrid-one", 24),
@@ -380,7 +381,6 @@ KILLERS: dict[str, tuple[str, int]] = {
     "NoJournalOfDeletes": ("hybrid-many", 11),
     "DeleteNothing": ("hybrid-one", 7),
     "OtherOrder": ("mixed-one", 0),
-    "PutOverUnversioned": ("unaware-replayed", 949),
 }
 """A history that kills each mutant."""
 
