@@ -34,6 +34,8 @@ class Run:
     changes_per_s: float
     requests_per_change: float
     resident_kb: int
+    connections: int
+    """To the target, the most at once."""
     writes: int = 0
     lag: dict[str, int] | None = None
     points: list[dict[str, int]] | None = None
@@ -84,6 +86,7 @@ def _run(
         changes_per_s=wanted / took_s,
         requests_per_change=(requests(read) + requests(written)) / wanted,
         resident_kb=cost["resident_kb"],
+        connections=written["connections_open_max"] - 1,  # one is ours, to ask it
         writes=cost.get("writes", wanted),
         lag=written["lag"] if written["lag"]["changes"] else None,
         points=cost.get("points"),
@@ -103,6 +106,7 @@ THROUGHPUT_HEAD = [
     "median",
     "changes/s",
     "requests per change",
+    "connections",
     "resident MB",
 ]
 
@@ -142,6 +146,7 @@ def throughput(delay_ms: float, *, rounds: int, quick: bool) -> dict[str, Any]:
             "cpu_us_per_change_median": round(median(run.cpu_us for run in runs[name]), 3),
             "changes_per_s_median": round(median(run.changes_per_s for run in runs[name])),
             "requests_per_change": round(runs[name][-1].requests_per_change, 4),
+            "connections": max(run.connections for run in runs[name]),
             "resident_kb": max(run.resident_kb for run in runs[name]),
         }
         for name in wanted
@@ -153,7 +158,7 @@ def throughput_table(found: dict[str, Any]) -> Lines:
     return [
         THROUGHPUT_HEAD,
         *(
-            [row["contender"], "not measured", "", "", "", ""]
+            [row["contender"], "not measured", *([""] * 5)]
             if "fault" in row
             else [
                 row["contender"],
@@ -161,6 +166,7 @@ def throughput_table(found: dict[str, Any]) -> Lines:
                 figure(row["cpu_us_per_change_median"]),
                 f"{row['changes_per_s_median']:,.0f}",
                 f"{row['requests_per_change']:.3f}",
+                f"{row['connections']:,}",
                 f"{row['resident_kb'] / 1024:.0f}",
             ]
             for row in found["rows"]
