@@ -24,14 +24,11 @@ from dynamirror.core.carry import Carrying, restarted
 from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.mesh import Delete, Judgement, Put, Skip, Steps
 from dynamirror.core.rank import Rank
+from dynamirror.core.reconcile import COUNTERS_BELOW
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.removal import Removing
 from dynamirror.core.stamp import Stamp, View, merged
 from dynamirror.core.values import row_key, same
-
-COUNTERS_BELOW = 10**11
-"""Lower versions are not milliseconds: the application counts, and may start again at 1."""
-
 
 AGAIN_MAX = 10_000
 """Keys remembered as made again: more than are ever so at a time, and a bound."""
