@@ -11,9 +11,9 @@ from tests.engine.virtual_time import run
 from dynamirror.engine.limiter import Limiter, Pace
 
 
-def grown(limiter: Limiter, answers: int, took_s: float = 0.01) -> int:
+def grown(limiter: Limiter, answers: int, took_s: float = 0.01, now_s: float = 0.0) -> int:
     for _ in range(answers):
-        limiter.answered(took_s, limiter.limit)
+        limiter.answered(took_s, limiter.limit, now_s)
     return limiter.limit
 
 
@@ -64,7 +64,7 @@ def test_a_limit_that_is_not_used_is_not_raised() -> None:
     limiter = Limiter(100, start=8)
 
     for _ in range(20):
-        limiter.answered(0.01, 7)
+        limiter.answered(0.01, 7, 0.0)
 
     assert limiter.limit == 8
 
@@ -73,7 +73,10 @@ def test_a_slower_network_is_learned_in_time() -> None:
     limiter = Limiter(100, start=8)
     grown(limiter, 1)
 
-    assert grown(limiter, 5_000, took_s=0.05) == 100
+    assert grown(limiter, 5_000, took_s=0.05, now_s=5.0) == 9
+    for second in range(11, 40):
+        grown(limiter, 10, took_s=0.05, now_s=second)
+    assert limiter.limit == 100
 
 
 @given(st.integers(1, 200), st.lists(st.tuples(st.booleans(), st.floats(0, 1)), max_size=200))
@@ -85,7 +88,7 @@ def test_the_limit_stays_between_one_and_the_most(
         if throttled:
             limiter.throttled(float(place), took_s)
         else:
-            limiter.answered(took_s, limiter.limit)
+            limiter.answered(took_s, limiter.limit, 0.0)
         assert 1 <= limiter.limit <= maximum
 
 

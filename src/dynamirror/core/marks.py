@@ -9,7 +9,7 @@ table has had, so that a re-created stream outranks the one before.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -35,7 +35,7 @@ def marked(image: Image, attribute: str, text: str) -> Image:
     image = stripped(image, (attribute,))
     if not isinstance(image, dict):
         body = bytes(image)
-        if not _may_name(body, attribute):
+        if not _may_name(body, (attribute,)):
             head = b'{%b:{"S":"%b"}' % (encode(attribute), text.encode())
             return msgspec.Raw(b"%b,%b" % (head, body[1:]))
         image = opened(image)
@@ -47,26 +47,37 @@ def marked(image: Image, attribute: str, text: str) -> Image:
     return {**image, attribute: {"S": text}}
 
 
-def stripped(image: Image, attributes: Iterable[str]) -> Image:
+def stripped(image: Image, attributes: tuple[str, ...]) -> Image:
     """Return the image without those of the named attributes that hold a mark or stamp of ours.
 
     An image in which none of the names occurs is not even parsed.
     """
     if isinstance(image, dict):
-        found = [name for name in attributes if name in image]
-    else:
-        body = bytes(image)
-        found = [name for name in attributes if _may_name(body, name)]
-    if not found:
+        for name in attributes:  # a loop, for most images have none
+            if name in image:
+                break
+        else:
+            return image
+    elif not _may_name(bytes(image), attributes):
         return image
     item = opened(image)
-    ours = [name for name in found if name in item and is_ours(item[name])]
+    ours = [name for name in attributes if name in item and is_ours(item[name])]
     return {name: value for name, value in item.items() if name not in ours} if ours else image
 
 
-def _may_name(body: bytes, attribute: str) -> bool:
-    """Tell whether an attribute's name can occur in JSON, however that spells it."""
-    return encode(attribute) in body or b"\\u" in body or ("/" in attribute and b"\\/" in body)
+def _may_name(body: bytes, attributes: tuple[str, ...]) -> bool:
+    """Tell whether one of the names can occur in JSON, however that spells it."""
+    for spelling in _spellings(attributes):  # noqa: SIM110 - a generator costs as much as a search
+        if spelling in body:
+            return True
+    return False
+
+
+@lru_cache(maxsize=64)
+def _spellings(attributes: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return what betrays that a name may be there: the name, or escapes that could hide it."""
+    escaped = (b"\\u", b"\\/") if any("/" in name for name in attributes) else (b"\\u",)
+    return (*map(encode, attributes), *escaped)
 
 
 def is_ours(value: Wire) -> bool:

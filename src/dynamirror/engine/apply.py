@@ -62,7 +62,7 @@ class _Write(msgspec.Struct, eq=False, gc=False):
     batches: list[Batch]
     in_flight: bool = False
     alone: bool = False
-    """Must not share a request: the service refused the one it was in."""
+    """Must not share a request: of an unknown kind, or in one that the service refused."""
     attempts: int = 0
     behind: _Write | None = None
 
@@ -139,7 +139,7 @@ class Applier:
     def _admit(self, record: StreamRecord, batch: Batch) -> None:
         first = self._writes.get(record.key)
         if first is None:
-            write = self._writes[record.key] = _Write(record, [batch])
+            write = self._writes[record.key] = _Write(record, [batch], alone=not record.known)
             self._ready.append(write)
             return
         last = first
@@ -149,7 +149,7 @@ class Applier:
         if not last.in_flight and last.record.known and record.known:
             both = record if squash is None else squash(last.record, record)
         if both is None:
-            last.behind = _Write(record, [batch])
+            last.behind = _Write(record, [batch], alone=not record.known)
         else:
             last.record = both
             last.batches.append(batch)
@@ -191,13 +191,14 @@ class Applier:
     def _take(self) -> list[_Write]:
         """Take what the next request carries; what needs care of its own comes alone."""
         writes: list[_Write] = []
-        while self._ready and len(writes) < self.target.records_max:
-            write = self._ready[0]
-            special = write.alone or not write.record.known or self._holds(write)
+        ready, most = self._ready, self.target.records_max
+        while ready and len(writes) < most:
+            write = ready[0]
+            special = write.alone or (self._parking is not None and self._holds(write))
             if special and writes:
                 break
             write.in_flight = True
-            writes.append(self._ready.popleft())
+            writes.append(ready.popleft())
             if special:
                 break
         return writes
@@ -225,7 +226,7 @@ class Applier:
         now = clock()
         if not left:
             self.trouble = ""
-            self.limiter.answered(now - sent_at, len(self._workers))
+            self.limiter.answered(now - sent_at, len(self._workers), now)
             for write in writes:
                 self._settle(write)
             if len(self._ready) > self.target.records_max:

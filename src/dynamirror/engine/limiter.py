@@ -12,11 +12,11 @@ import asyncio
 SLOWER_MAX = 2.0
 """Answers that take more than this many times the best one show a queue."""
 
-SLOWER_FLOOR_S = 0.002
+SLOWER_FLOOR_S = 0.001
 """What an answer may take above the best one before we call it slower: scheduling noise."""
 
-FORGET = 1.000_5
-"""The best latency is forgotten by this factor per answer, since the network's may rise."""
+REMEMBER_S = 10.0
+"""The best latency is that of the last 10 to 20 seconds, since the network's may rise for good."""
 
 
 class Limiter:
@@ -25,7 +25,8 @@ class Limiter:
     def __init__(self, maximum: int, start: int = 8) -> None:
         self.maximum = maximum
         self._limit = float(min(start, maximum))
-        self._best_s = float("inf")
+        self._best_s = self._best_before_s = float("inf")
+        self._since_s = 0.0
         self._doubling = True
         self._cut_at = 0.0
 
@@ -34,10 +35,13 @@ class Limiter:
         """Requests that may be in flight now; at least one."""
         return int(self._limit)
 
-    def answered(self, took_s: float, in_flight: int) -> None:
+    def answered(self, took_s: float, in_flight: int, now_s: float) -> None:
         """Note an answer that was no throttle; ``in_flight`` counts it too."""
-        self._best_s = min(took_s, self._best_s * FORGET)
-        slower = took_s > self._best_s * SLOWER_MAX + SLOWER_FLOOR_S
+        if now_s - self._since_s > REMEMBER_S:
+            self._best_before_s, self._best_s, self._since_s = self._best_s, took_s, now_s
+        self._best_s = min(took_s, self._best_s)
+        best_s = min(self._best_s, self._best_before_s)
+        slower = took_s > best_s * SLOWER_MAX + SLOWER_FLOOR_S
         if slower or in_flight < self.limit or self._limit >= self.maximum:
             return
         self._limit = min(self.maximum, self._limit + (1 if self._doubling else 1 / self._limit))
