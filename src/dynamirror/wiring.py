@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 from dynamirror.aws.client import connect
-from dynamirror.config.model import Config, Guard, Mirror, Place, Transport
+from dynamirror.config.model import Config, Guard, Mirror, Place, Side, Transport
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links
+from dynamirror.engine.mesh import MeshLinks
 from dynamirror.engine.retry import Backoff
 from dynamirror.ports import Clock, DynamoDB
 
@@ -62,19 +63,19 @@ class Wiring:
 
     def links(self, mirror: Mirror) -> Links:
         """Return the writing side of a mirror."""
-        return Links(
-            mirror,
-            self.source(mirror),
-            {place.name: self.api(place, mirror.transport) for place in mirror.targets},
-            clock=self.clock,
-            backoff=self.backoff,
-            foreign_marks=self._marks_on(mirror.source),
-        )
+        source = self.source(mirror)
+        targets = {place.name: self.api(place, mirror.transport) for place in mirror.targets}
+        marks = self._marks_on(mirror.source)
+        clock, backoff = self.clock, self.backoff
+        if isinstance(mirror, Side):
+            return MeshLinks(
+                mirror, source, targets, clock=clock, backoff=backoff, foreign_marks=marks
+            )
+        return Links(mirror, source, targets, clock=clock, backoff=backoff, foreign_marks=marks)
 
     def checkpoints(self, mirror: Mirror) -> Checkpoints:
         """Return the checkpoints of a mirror's consumer."""
-        link = f"{mirror.name}/{mirror.source.name}"
-        return Checkpoints(self.source(mirror), mirror.checkpoints, link, self.backoff)
+        return Checkpoints(self.source(mirror), mirror.checkpoints, mirror.link, self.backoff)
 
     async def close(self) -> None:
         """Drop all connections."""

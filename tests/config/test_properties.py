@@ -169,10 +169,10 @@ MUTATIONS: list[tuple[str, object, str]] = [
     ("mirrors.b.checkpoint_table", "Stories", "mirrors.b.checkpoint_table"),
     ("mirrors.c.source", 1, "mirrors.c.source"),
     ("mirrors.c.targets.0", [], "mirrors.c.targets[0]"),
-    ("mirrors.d", {"mode": "two-way"}, "mirrors.d.mode"),
+    ("mirrors.d", {"mode": "two-way"}, "mirrors.d.replicas"),
     ("mirrors.e#", {"mode": "two-way"}, 'mirrors."e#"'),
 ]
-TWICE = {"mirrors.e#": ['mirrors."e#".mode']}
+TWICE = {"mirrors.e#": ['mirrors."e#".replicas']}
 
 
 def place(raw: Any, path: str, value: object) -> int:

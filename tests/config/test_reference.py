@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamirror.config.load import ONE_WAY, PLACE, load
-from dynamirror.config.model import Deletes, Guard, OneWay, OnPoison, Place, Transport
+from dynamirror.config.load import ONE_WAY, PLACE, TWO_WAY, load
+from dynamirror.config.model import Deletes, Guard, OneWay, OnPoison, Place, Side, Transport
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
@@ -33,6 +33,7 @@ def test_every_example_loads(example: str) -> None:
 def test_every_key_has_its_row() -> None:
     """A key that the reference doesn't show does not exist for a user, nor one it shows in vain."""
     assert list(rows("A mirror")) == list(ONE_WAY)
+    assert list(rows("A two-way mirror")) == [key for key in TWO_WAY if key not in ONE_WAY]
     assert list(rows("A place")) == list(PLACE)
 
 
@@ -73,6 +74,16 @@ def test_every_default_is_the_models(model: type[OneWay | Place], heading: str) 
             },
         }[heading]
     )
+
+
+def test_every_default_of_two_way_is_the_models() -> None:
+    """What is said of a two-way mirror's keys is so."""
+    given = {each.name: each.default for each in fields(Side)}
+    table = {key: default for key, (_, default) in rows("A two-way mirror").items()}
+
+    assert table.pop("replicas") == "required"
+    assert table.pop("journal_table") == '`"<table>-dynamirror-journal"`'
+    assert table == {key: f"`{json.dumps(given[key])}`" for key in table}
 
 
 @pytest.mark.parametrize("kind", [Guard, Deletes, OnPoison, Transport])

@@ -84,7 +84,7 @@ def command(
                 lambda so_far: progress.update(mirror.name, so_far.items, so_far.expected_items),
                 segment,
             )
-            done[mirror.name] = copied
+            done[mirror.title] = copied
             return Exit.DONE
 
         end = perform(wiring, output, mirrors, work)

@@ -34,15 +34,15 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
 
     async def work(mirror: Mirror) -> Exit:
         preflight = Preflight(mirror, wiring.api, wiring.checkpoints(mirror), clock=wiring.clock)
-        done[mirror.name] = checked = await preflight.run()
+        done[mirror.title] = checked = await preflight.run()
         return _exit(checked)
 
     end = perform(wiring, output, wiring.config.mirrors, work)
-    mirrors = [mirror for mirror in wiring.config.mirrors if mirror.name in done]
+    mirrors = [mirror for mirror in wiring.config.mirrors if mirror.title in done]
     for mirror in mirrors:
-        _print(output, mirror, done[mirror.name])
+        _print(output, mirror, done[mirror.title])
     if as_json:
-        output.document({"mirrors": [_shape(done[mirror.name]) for mirror in mirrors]})
+        output.document({"mirrors": [_shape(done[mirror.title]) for mirror in mirrors]})
     ctx.exit(end)
 
 

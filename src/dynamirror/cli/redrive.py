@@ -41,7 +41,7 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
                 shown = msgspec.json.encode(key).decode()
                 output.say(f"{mirror.name}: {shown} still can't be applied: {error}", "bad")
 
-            done[mirror.name] = redriven = await redriver_of(wiring, mirror).run(
+            done[mirror.title] = redriven = await redriver_of(wiring, mirror).run(
                 lambda so_far: progress.update(mirror.name, so_far.keys + so_far.left, 0),
                 left,
             )

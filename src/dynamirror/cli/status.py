@@ -34,7 +34,7 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
     done: dict[str, Status] = {}
 
     async def work(mirror: Mirror) -> Exit:
-        done[mirror.name] = status = await status_of(
+        done[mirror.title] = status = await status_of(
             mirror,
             wiring.source(mirror),
             wiring.checkpoints(mirror),
@@ -46,7 +46,7 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
         return status.exit
 
     end = perform(wiring, output, wiring.config.mirrors, work)
-    statuses = [done[mirror.name] for mirror in wiring.config.mirrors if mirror.name in done]
+    statuses = [done[mirror.title] for mirror in wiring.config.mirrors if mirror.title in done]
     if as_json:
         output.document({"mirrors": statuses})
     elif statuses:

@@ -51,7 +51,7 @@ def command(
 
         async def work(mirror: Mirror) -> Exit:
             drifts = _Drifts(output, mirror.name)
-            done[mirror.name] = compared = await verifier_of(wiring, mirror).run(
+            done[mirror.title] = compared = await verifier_of(wiring, mirror).run(
                 drifts.tell,
                 lambda so_far: progress.update(mirror.name, so_far.items, so_far.expected_items),
             )

@@ -12,7 +12,17 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynamirror.config import problems, relations
-from dynamirror.config.model import Config, Deletes, Guard, OneWay, OnPoison, Place, Transport
+from dynamirror.config.model import (
+    Config,
+    Deletes,
+    Guard,
+    OneWay,
+    OnPoison,
+    Place,
+    Side,
+    Transport,
+    Unversioned,
+)
 from dynamirror.config.problems import MISSING, Problem, UnfitError, join
 from dynamirror.config.relations import Declared, Spot
 from dynamirror.errors import ConfigError
@@ -62,12 +72,34 @@ ONE_WAY: Mapping[str, Parser] = {
     "checkpoint_table": problems.our_table,
 }
 
+TWO_WAY: Mapping[str, Parser] = {
+    **{
+        key: parser
+        for key, parser in ONE_WAY.items()
+        if key not in ("source", "targets", "guard", "sequence_attribute")
+    },
+    "replicas": _later,
+    "version_attribute": problems.attribute,
+    "stamp_attribute": problems.attribute,
+    "unversioned": problems.choice(Unversioned),
+    "tombstone_days": problems.days(problems.TOMBSTONE_DAYS_MIN),
+    "journal_days": problems.days(1),
+    "journal_table": problems.our_table,
+}
+
+REPLICAS_MIN, REPLICAS_MAX = 2, 8
+
 NEEDED_IN_TARGET = {"region": 'say where the table is, such as region = "us-east-1"'}
 NEEDED_IN_SOURCE = {**NEEDED_IN_TARGET, "table": 'name the table, such as table = "Stories"'}
 NEEDED_IN_ONE_WAY = {
     "mode": 'write mode = "one-way"',
     "source": 'add source = { region = "us-east-1", table = "Stories" }',
     "targets": 'add targets = [{ region = "eu-west-1" }]',
+}
+
+NEEDED_IN_TWO_WAY = {
+    "mode": 'write mode = "two-way"',
+    "replicas": 'add replicas = [{ region = "us-east-1", table = "Sessions" }, ...]',
 }
 
 # Without a fault in these it is known which table a place means.
@@ -135,12 +167,12 @@ def _mirrors(raw: dict[str, Any]) -> Read[tuple[OneWay, ...]]:
     for name, value in named.items():
         declared.append((yield from _mirror(name, value)))
     yield from relations.between(declared)
-    return tuple(each.mirror for each in declared if each.mirror)
+    return tuple(mirror for each in declared for mirror in each.mirrors)
 
 
 def _mirror(name: str, raw: object) -> Read[Declared]:
     path = join("mirrors", name)
-    nothing = Declared(path, None, (), None)
+    nothing = Declared(path, None, (), ())
     try:
         problems.name(name)
     except UnfitError as unfit:
@@ -150,8 +182,7 @@ def _mirror(name: str, raw: object) -> Read[Declared]:
         return nothing
     mode = raw.get("mode", MISSING)
     if mode == "two-way" or (mode != "one-way" and "replicas" in raw):
-        yield Problem(f"{path}.mode", mode, problems.NO_TWO_WAY)
-        return nothing
+        return (yield from _two_way(name, raw, path))
     return (yield from _one_way(name, raw, path))
 
 
@@ -171,16 +202,53 @@ def _one_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
             remedy = 'write a list of tables: targets = [{ region = "eu-west-1" }]'
             yield Problem(f"{path}.targets", places, remedy)
             places = []
-        for number, place in enumerate(places):
-            at = f"{path}.targets[{number}]"
-            target = yield from _place(place, at, NEEDED_IN_TARGET, defaults)
-            if target:
-                targets.append(target)
-    mirror = None
+        targets = yield from _places(places, f"{path}.targets", defaults)
+    mirrors: tuple[OneWay, ...] = ()
     if source:
         there = tuple(each.place for each in targets)
-        mirror = OneWay(name=name, source=source.place, targets=there, **fields)
-    return Declared(path, source, tuple(targets), mirror)
+        mirrors = (OneWay(name=name, source=source.place, targets=there, **fields),)
+    return Declared(path, source, tuple(targets), mirrors)
+
+
+def _two_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
+    fields = yield from _fields(raw, path, TWO_WAY, NEEDED_IN_TWO_WAY)
+    fields.pop("mode", None)
+    places = fields.pop("replicas", None)
+    if places is None:
+        return Declared(path, None, (), ())
+    at = f"{path}.replicas"
+    if not isinstance(places, list) or not REPLICAS_MIN <= len(places) <= REPLICAS_MAX:
+        remedy = f"write a list of {REPLICAS_MIN} to {REPLICAS_MAX} tables, the strongest first"
+        yield Problem(at, places, remedy)
+        return Declared(path, None, (), ())
+    first = yield from _place(places[0], f"{at}[0]", NEEDED_IN_SOURCE, {})
+    its_table = places[0].get("table") if isinstance(places[0], dict) else None
+    defaults = {"table": problems.bare(its_table)} if isinstance(its_table, str) else {}
+    others = yield from _places(places[1:], at, defaults, start=1)
+    replicas = [*([first] if first else []), *others]
+    there = tuple(each.place for each in replicas)
+    mirrors = tuple(
+        Side(
+            name=name,
+            source=here,
+            targets=tuple(other for other in there if other is not here),
+            replicas=there,
+            **fields,
+        )
+        for here in there
+    )
+    return Declared(path, None, tuple(replicas), mirrors)
+
+
+def _places(
+    raw: list[Any], path: str, defaults: Mapping[str, str], start: int = 0
+) -> Read[list[Spot]]:
+    places = []
+    for number, place in enumerate(raw, start):
+        spot = yield from _place(place, f"{path}[{number}]", NEEDED_IN_TARGET, defaults)
+        if spot:
+            places.append(spot)
+    return places
 
 
 def _place(

@@ -31,6 +31,13 @@ class Deletes(StrEnum):
     IGNORE = "ignore"
 
 
+class Unversioned(StrEnum):
+    """What happens in a two-way mirror to a write that does not raise the item's version."""
+
+    BUMP = "bump"
+    REPORT = "report"
+
+
 class Transport(StrEnum):
     """Who carries requests: our own connections, or botocore's."""
 
@@ -73,6 +80,16 @@ class OneWay:
     parked_table: str | None = None
     checkpoint_table: str | None = None
 
+    @property
+    def link(self) -> str:
+        """What tells this mirror's consumer from all others."""
+        return f"{self.name}/{self.source.name}"
+
+    @property
+    def title(self) -> str:
+        """What people know it by: a mirror's name, and which of its sides, if it has several."""
+        return self.name
+
     def ledger_of(self, target: Place) -> str:
         """Return the name of the ledger beside a target."""
         return self.ledger_table or f"{target.table}-dynamirror-ledger"
@@ -88,6 +105,32 @@ class OneWay:
         return self.checkpoint_table or f"{self.source.table}-dynamirror-checkpoints"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side(OneWay):
+    """One replica of a two-way mirror, with all others as its targets.
+
+    A two-way mirror of n replicas is n sides: each has its own stream, consumer and checkpoints.
+    """
+
+    replicas: tuple[Place, ...] = ()
+    """All of the mirror's, the strongest first."""
+    version_attribute: str = "version"
+    stamp_attribute: str = "_mirror"
+    unversioned: Unversioned = Unversioned.BUMP
+    tombstone_days: int = 7
+    journal_days: int = 90
+    journal_table: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return self.link
+
+    def journal_of(self, replica: Place) -> str:
+        """Return the name of the journal beside a replica."""
+        return self.journal_table or f"{replica.table}-dynamirror-journal"
+
+
 Mirror = OneWay
 
 
@@ -96,5 +139,6 @@ class Config:
     """A whole configuration file."""
 
     mirrors: tuple[Mirror, ...]
+    """By consumer: a two-way mirror is there once per replica, under one name."""
     path: str
     """Where it was read from, for messages."""

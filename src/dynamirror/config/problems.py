@@ -25,6 +25,8 @@ SHOWN_CHARACTERS_MAX = 120  # a fault stays a line; the path says where the whol
 
 ATTRIBUTE_BYTES_MAX = 255  # DynamoDB takes 64 KB, but a name's bytes count in every item
 DEADLINE_RESERVE_MS_MAX = 900_000  # a Lambda function runs for at most 15 minutes
+TOMBSTONE_DAYS_MIN = 3  # the stream's retention, and two days to redrive what was parked
+DAYS_MAX = 3_650
 WRITES_PER_SECOND_MAX = 1e9  # more than any table takes
 PORT_MAX = 65_535
 
@@ -37,8 +39,7 @@ _ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,576}"
 _ENDPOINT = r"(https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?)/?"
 OURS = r".*-dynamirror-(ledger|journal|checkpoints|parked)"
 
-# The engine for two-way mirrors and views is to come: with it, these lines go.
-NO_TWO_WAY = 'two-way mirrors are not in this version; use mode = "one-way" with source and targets'
+# Views are to come: with them, these lines go.
 NOT_HERE: Mapping[str, str] = {
     **dict.fromkeys(
         ("where", "attributes", "transform"),
@@ -106,6 +107,7 @@ def choice(kind: type[StrEnum]) -> Parser:
 
 class Mode(StrEnum):
     ONE_WAY = "one-way"
+    TWO_WAY = "two-way"
 
 
 mode = choice(Mode)
@@ -147,6 +149,17 @@ def deadline_reserve_ms(value: object) -> int:
     if type(value) is not int or not 0 <= value <= DEADLINE_RESERVE_MS_MAX:
         raise UnfitError(f"write whole milliseconds from 0 to {DEADLINE_RESERVE_MS_MAX}")
     return value
+
+
+def days(least: int) -> Parser:
+    """Return the parser of a number of days."""
+
+    def parse(value: object) -> int:
+        if type(value) is not int or not least <= value <= DAYS_MAX:
+            raise UnfitError(f"write whole days from {least} to {DAYS_MAX}")
+        return value
+
+    return parse
 
 
 def writes_per_second(value: Any) -> float:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dynamirror.config.model import Guard, OneWay, Place
+from dynamirror.config.model import Guard, OneWay, Place, Side
 from dynamirror.config.problems import MISSING, OURS, Problem, arn, bare
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Declared:
     path: str
     source: Spot | None
     targets: tuple[Spot, ...]
-    mirror: OneWay | None
+    """Every place that it writes: of a two-way mirror, all."""
+    mirrors: tuple[OneWay, ...]
 
 
 def between(mirrors: Sequence[Declared]) -> Iterator[Problem]:
@@ -112,7 +113,8 @@ def _ours(mirrors: Sequence[Declared], tables: _Tables) -> Iterator[Problem]:
     users = {tables.which(spot.place): spot.path for spot in reversed(spots)}
     claims: dict[object, str] = {}
     for declared in mirrors:
-        for role, called, beside in _roles(declared.mirror):
+        roles = (role for mirror in declared.mirrors for role in _roles(mirror))
+        for role, called, beside in roles:
             path = f"{declared.path}.{role}"
             at = tables.which(replace(beside, table=called))
             taken = [claims.setdefault(key, path) for key in (at, (declared.path, called))]
@@ -127,11 +129,12 @@ def _ours(mirrors: Sequence[Declared], tables: _Tables) -> Iterator[Problem]:
                 yield Problem(path, called, f"{other} has this name; give each table its own")
 
 
-def _roles(mirror: OneWay | None) -> Iterator[tuple[str, str, Place]]:
+def _roles(mirror: OneWay) -> Iterator[tuple[str, str, Place]]:
     """Yield the key that names each table of ours, its name, and the place it is beside."""
-    if not mirror:
-        return
-    if mirror.guard is Guard.LEDGER or mirror.ledger_table:
+    if isinstance(mirror, Side):
+        yield "ledger_table", mirror.ledger_of(mirror.source), mirror.source
+        yield "journal_table", mirror.journal_of(mirror.source), mirror.source
+    elif mirror.guard is Guard.LEDGER or mirror.ledger_table:
         for target in mirror.targets:
             yield "ledger_table", mirror.ledger_of(target), target
     yield "parked_table", mirror.parked, mirror.source

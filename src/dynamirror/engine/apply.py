@@ -118,7 +118,7 @@ class Applier:
         batch = Batch(on_done)
         # An event that we don't know must be seen to by itself; everything else, only the last
         # change of a key matters.
-        if all(record.known for record in records):
+        if self.target.squash is None and all(record.known for record in records):
             records = list({record.key: record for record in records}.values())
         batch.expect(len(records) or 1)
         for record in records:
@@ -145,10 +145,13 @@ class Applier:
         last = first
         while last.behind is not None:
             last = last.behind
-        if last.in_flight or not (last.record.known and record.known):
+        both, squash = None, self.target.squash
+        if not last.in_flight and last.record.known and record.known:
+            both = record if squash is None else squash(last.record, record)
+        if both is None:
             last.behind = _Write(record, [batch], alone=not record.known)
         else:
-            last.record = record
+            last.record = both
             last.batches.append(batch)
 
     def _hire(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
-from dynamirror.config.model import Deletes, Guard, Mirror, OnPoison, Place
+from dynamirror.config.model import Deletes, Guard, Mirror, OnPoison, Place, Side
 from dynamirror.core.marks import STAMP_ATTRIBUTE
 from dynamirror.engine.checkpoints import Known
 from dynamirror.engine.findings import Finding, Severity, found
@@ -54,6 +54,14 @@ def tables_of_ours(mirror: Mirror) -> list[Ours]:
             purpose="changes that can't be applied",
         ),
     ]
+    if isinstance(mirror, Side):
+        place = mirror.source
+        ledger = spot(place, mirror.ledger_of(place))
+        journal = spot(place, mirror.journal_of(place))
+        tables += [
+            Ours(place=ledger, keys=("k",), purpose="the last delete of each key"),
+            Ours(place=journal, keys=("k", "at"), purpose="writes that lost a conflict"),
+        ]
     if mirror.guard is Guard.LEDGER:
         tables += [
             Ours(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dynamirror.config.model import Guard
@@ -18,6 +18,9 @@ from dynamirror.errors import (
 )
 from dynamirror.ports import Clock, DynamoDB
 
+Squash = Callable[[StreamRecord, StreamRecord], StreamRecord | None]
+"""Returns the one record that stands for two of a key in a row; None: each must be sent."""
+
 NOTHING_UNPROCESSED = b'{"UnprocessedItems":{}}'
 
 
@@ -30,6 +33,8 @@ class Target(Protocol):
     """How many records one request may carry."""
     stale: int
     """How many changes the guard has refused so far: late or delivered twice."""
+    squash: Squash | None
+    """None: of a key's changes only the last matters."""
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         """Send one request for records of distinct keys; return those the service left undone.
@@ -44,6 +49,7 @@ class OrderTarget:
     """Guard ``order``: plain writes, 25 to a request."""
 
     records_max = BATCH_WRITE_ITEMS_MAX
+    squash: Squash | None = None
 
     def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
         self.name = name
@@ -70,6 +76,7 @@ class ItemTarget:
     """Guard ``item``: one conditional write per change, the mark on the item."""
 
     records_max = 1
+    squash: Squash | None = None
 
     def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
         self.name = name
@@ -91,6 +98,7 @@ class LedgerTarget:
     """Guard ``ledger``: one transaction per change, the mark in a row of its own."""
 
     records_max = 1
+    squash: Squash | None = None
 
     def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock) -> None:
         self.name = name
@@ -111,6 +119,7 @@ class CopyTarget:
     """A backfill's writes under guard ``ledger``: only where nothing of the item has arrived."""
 
     records_max = 1
+    squash: Squash | None = None
 
     def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
         self.name = name

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dynamirror.config.load import load
-from dynamirror.config.model import Guard, Mirror, OnPoison, Place
+from dynamirror.config.model import Guard, Mirror, OnPoison, Place, Side
 from dynamirror.core.record import StreamRecord, records_of
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import epoch_of
@@ -96,9 +96,9 @@ class Function:
         records: Sequence[StreamRecord],
         remaining_ms: Callable[[], int],
     ) -> Delivery:
-        if mirror.name not in self._links:
-            self._links[mirror.name] = self.wiring.links(mirror)
-        links, outcome = self._links[mirror.name], Outcome()
+        if mirror.link not in self._links:
+            self._links[mirror.link] = self.wiring.links(mirror)
+        links, outcome = self._links[mirror.link], Outcome()
 
         def left_s() -> float:
             return (remaining_ms() - mirror.deadline_reserve_ms) / 1_000
@@ -123,10 +123,11 @@ class Function:
         return delivery
 
     async def _epoch(self, mirror: Mirror, stream: str) -> int:
-        """Return the stream's epoch. Guard ``order`` writes none, so it needn't be asked for."""
-        if mirror.guard is Guard.ORDER and mirror.on_poison is OnPoison.STOP:
+        """Return the stream's epoch, which need not be asked for where none is written."""
+        unmarked = mirror.guard is Guard.ORDER or isinstance(mirror, Side)
+        if unmarked and mirror.on_poison is OnPoison.STOP:
             return 1
-        if (mirror.name, stream) not in self._epochs:
+        if (mirror.link, stream) not in self._epochs:
             checkpoints = self.wiring.checkpoints(mirror)
             known = await checkpoints.load()
             if not known.streams:
@@ -134,8 +135,8 @@ class Function:
                     known = await checkpoints.enroll(known, stream, self.wiring.clock())
                 except ConditionFailedError:
                     known = await checkpoints.load()
-            self._epochs[mirror.name, stream] = epoch_of(known, stream)
-        return self._epochs[mirror.name, stream]
+            self._epochs[mirror.link, stream] = epoch_of(known, stream)
+        return self._epochs[mirror.link, stream]
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:

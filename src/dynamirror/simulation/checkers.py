@@ -1,0 +1,99 @@
+"""What must hold once everything has fallen quiet. Each checker complains in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamirror.core.values import Wire
+from dynamirror.simulation.applications import STAMP, Applications, shown
+
+if TYPE_CHECKING:
+    from dynamirror.simulation.world import World
+
+RECORDS_PER_WRITE = 3
+"""An application's write makes at most so many records at each replica: itself, a raise, a put."""
+
+
+def complaints(world: World) -> list[str]:
+    """Return what is wrong with a world at rest."""
+    profile = world.setting.profile
+    key = ("k",)
+    items = {name: place.table.items.get(key) for name, place in world.places.items()}
+    found = [*_differing(items)]
+    item = next(iter(items.values()))
+    left = item["value"]["S"] if item else None
+    applications = world.applications
+    if profile.leaves or profile.exact:
+        found += _replaced(applications, left)
+    if profile.exact:
+        found += _not_highest(applications, item)
+    journaled = [
+        row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
+    ]
+    if profile.journal:
+        unseen = [value for consumer in world.consumers for value in consumer.unseen]
+        found += _vanished(applications, left, [*journaled, *unseen])
+    lost = _lost(applications, left)
+    if profile.lossless and lost:
+        found.append(f"lost: {', '.join(lost)}, though one region wrote at a time")
+    if profile.quiet and (false := sorted(set(journaled) - set(lost))):
+        found.append(f"false: {', '.join(false)} journaled and not lost, one region wrote")
+    found += _too_many(world)
+    return found
+
+
+def _differing(items: dict[str, Wire | None]) -> list[str]:
+    plain = [
+        None if item is None else {name: item[name] for name in item if name != STAMP}
+        for item in items.values()
+    ]
+    if all(item == plain[0] for item in plain):
+        return []
+    told = ", ".join(f"{name} has {shown(item)}" for name, item in items.items())
+    return [f"differ: {told}"]
+
+
+def _replaced(applications: Applications, left: str | None) -> list[str]:
+    if left is not None:
+        by = [one.value for one in applications.writes.values() if one.knew == left]
+        return [f"replaced: {left} is left, which {by[0]} knowingly replaced"] if by else []
+    leaves = applications.leaves().values()
+    if not leaves or any(leaf.how == "delete" for leaf in leaves):
+        return []
+    return ["replaced: nothing is left, though every delete was followed by a save that knew it"]
+
+
+def _not_highest(applications: Applications, item: Wire | None) -> list[str]:
+    writes = applications.writes.values()
+    saves = [one for one in writes if one.how != "delete"]
+    if not saves:
+        return []
+    highest = max(saves, key=lambda one: one.rank)
+    if item is None:
+        # A delete of what was outranked already is none.
+        deleted = any(one.how == "delete" and one.rank > highest.rank for one in writes)
+        return [] if deleted else [f"rank: nothing is left, not {highest.value}"]
+    writer = applications.writes[item["value"]["S"]]
+    # A lifted item has more than its writer gave it.
+    if max(writer.rank.version, int(item["version"]["N"])) >= highest.rank.version:
+        return []
+    return [f"rank: {writer.value} is left, but {highest.value} has the highest rank"]
+
+
+def _lost(applications: Applications, left: str | None) -> list[str]:
+    return [
+        name for name, one in applications.leaves().items() if one.how != "delete" and name != left
+    ]
+
+
+def _vanished(applications: Applications, left: str | None, journaled: list[str]) -> list[str]:
+    lost = [name for name in _lost(applications, left) if name not in journaled]
+    return [f"vanished: {name} is lost and in no journal" for name in lost]
+
+
+def _too_many(world: World) -> list[str]:
+    written = sum(len(place.records()) for place in world.places.values())
+    bound = len(world.applications.writes) * len(world.places) * RECORDS_PER_WRITE
+    if written <= bound:
+        return []
+    return [f"loop: {written} writes for {len(world.applications.writes)} of the applications'"]

@@ -1,0 +1,92 @@
+"""Histories by their seeds: drawing, running, shrinking and telling them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+
+from dynamirror.core.two_way import TwoWay
+from dynamirror.simulation.chance import tickets
+from dynamirror.simulation.profiles import PROFILES, REPLAYED
+from dynamirror.simulation.world import Rules, Setting, World
+
+STEPS = 160
+REPLICAS = (2, 2, 3, 3, 4)
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A history that a checker complains about."""
+
+    complaints: list[str]
+    setting: Setting
+    tickets: list[int]
+
+
+def setting_of(seed: int, profile: str | None = None, replicas: int | None = None) -> Setting:
+    """Return what the history of a seed starts from."""
+    chance = Random(f"setting {seed}")
+    drawn = chance.choice(list(PROFILES.values()))
+    count = chance.choice(REPLICAS)
+    count = replicas or count
+    lazy = tuple(chance.choice((0, 0, 4, 7)) for _ in range(count))
+    known = {**PROFILES, REPLAYED.name: REPLAYED}
+    return Setting(known[profile] if profile else drawn, count, lazy)
+
+
+def run(
+    seed: int,
+    *,
+    steps: int = STEPS,
+    profile: str | None = None,
+    replicas: int | None = None,
+    rules: Rules = TwoWay,
+) -> Failure | None:
+    """Run the history of a seed; return it if a checker complains."""
+    setting = setting_of(seed, profile, replicas)
+    numbers = tickets(seed, steps)
+    complaints = World(setting, rules=rules).run(numbers)
+    return Failure(complaints, setting, numbers) if complaints else None
+
+
+def kinds(complaints: Sequence[str]) -> set[str]:
+    """Return what sorts of complaints these are."""
+    return {complaint.partition(":")[0] for complaint in complaints}
+
+
+def shrunk(failure: Failure, rules: Rules = TwoWay, tries: int = 3_000) -> Failure:
+    """Return the history with every step left out that it can do without (ddmin, Zeller 2002)."""
+    numbers, wanted = failure.tickets, kinds(failure.complaints)
+    size = max(1, len(numbers) // 2)
+    while size and tries > 0:
+        at = 0
+        while at < len(numbers) and tries > 0:
+            fewer = [*numbers[:at], *numbers[at + size :]]
+            tries -= 1
+            if kinds(World(failure.setting, rules=rules).run(fewer)) & wanted:
+                numbers = fewer
+            else:
+                at += size
+        size //= 2
+    complaints = World(failure.setting, rules=rules).run(numbers)
+    return Failure(complaints, failure.setting, numbers)
+
+
+def told(failure: Failure, rules: Rules = TwoWay) -> list[str]:
+    """Return a history line by line, and what checkers say of its end."""
+    world = World(failure.setting, rules=rules, talking=True)
+    complaints = world.run(failure.tickets)
+    return [*world.story, *(f"COMPLAINT: {one}" for one in complaints)]
+
+
+def sweep(
+    seeds: Sequence[int], *, profile: str | None = None, rules: Rules = TwoWay
+) -> dict[int, Failure]:
+    """Run the histories of many seeds; return those that a checker complains about."""
+    found = {}
+    for seed in seeds:
+        failure = run(seed, profile=profile, rules=rules)
+        if failure is not None:
+            found[seed] = failure
+    return found

@@ -1,0 +1,66 @@
+"""What the applications of a history are like, and what may be asked of its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A kind of history. ``writes`` are the application's ways of saving, drawn evenly."""
+
+    name: str
+    writes: tuple[str, ...]
+    concurrent: bool
+    """Whether several regions write at once; else one at a time, handed over when all is quiet."""
+    deletes: bool = True
+    saved: bool = True
+    """Whether positions are saved before writers move on: else what was applied long ago comes
+    again over what the next region writes."""
+    skew_ms: int = 0
+    """By how much a region's clock may be ahead."""
+    bump: bool = True
+
+    exact: bool = False
+    """Whether the save or delete of the highest rank must be what is left."""
+    leaves: bool = True
+    """Whether what is left must not be a value that another write knowingly replaced."""
+    quiet: bool = False
+    """Whether the journal must be empty of what isn't lost: stamps are kept."""
+    lossless: bool = False
+    """Whether nothing may be lost: one region at a time."""
+    journal: bool = True
+    """Whether every lost write must be in the journal. Where several regions write at once, and
+    versions start again or stay the same, a few are missed: see docs/correctness.md."""
+
+
+HYBRID = ("hybrid", "hybrid", "hybrid-put")
+DROPS = ("hybrid", "hybrid-put", "hybrid-put-drops")
+MIXED = ("hybrid", "hybrid", "hybrid", "hybrid-put", "hybrid", "keep", "lower")
+UNAWARE = ("keep", "keep", "put-plain")
+ANY = ("hybrid", "hybrid-put-drops", "add", "keep", "lower", "put-plain", "put-keeps")
+
+_ONE = {"concurrent": False, "lossless": True}
+_MANY = {"concurrent": True, "leaves": False}
+
+PROFILES = {
+    one.name: one
+    for one in (
+        Profile(name="hybrid-one", writes=HYBRID, exact=True, quiet=True, **_ONE),
+        Profile(name="hybrid-many", writes=HYBRID, exact=True, concurrent=True),
+        Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
+        Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
+        Profile(name="add-one", writes=("add",), quiet=True, concurrent=False),
+        Profile(name="add-many", writes=("add",), journal=False, **_MANY),
+        Profile(name="skewed-many", writes=HYBRID, skew_ms=1_000, **_MANY),
+        Profile(name="mixed-one", writes=MIXED, quiet=True, **_ONE),
+        Profile(name="mixed-many", writes=MIXED, journal=False, **_MANY),
+        Profile(name="unaware-one", writes=UNAWARE, quiet=True, **_ONE),
+        Profile(name="unaware-many", writes=UNAWARE, journal=False, **_MANY),
+        Profile(name="any-many", writes=ANY, journal=False, **_MANY),
+    )
+}
+
+# Of no use with fresh seeds, for now and then a history ends badly as it must: what is applied
+# again can't be told from what is new once versions are left out or start again.
+REPLAYED = Profile(name="unaware-replayed", writes=UNAWARE, quiet=True, saved=False, **_ONE)

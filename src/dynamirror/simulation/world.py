@@ -1,0 +1,142 @@
+"""One simulated history: replicas, consumers, applications, and the order in which they act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from dynamirror.core.rank import Peers
+from dynamirror.core.two_way import TwoWay
+from dynamirror.simulation import checkers
+from dynamirror.simulation.applications import Applications
+from dynamirror.simulation.chance import Ticket
+from dynamirror.simulation.consumers import Consumer
+from dynamirror.simulation.profiles import Profile
+from dynamirror.simulation.replicas import NAMES, Place, mesh_of
+
+START_MS = 1_700_000_000_000
+TICK_MS = 40
+"""Time passes faster than versions are used up, one a write, so that clocks make versions grow."""
+
+KEY_NAME = "k"
+WRITES_MAX = 14
+QUIET_STEPS_MAX = 4_000
+"""Requests in which everything must have fallen quiet."""
+
+Rules = Callable[..., TwoWay]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What a history starts from; with its tickets it is the whole history."""
+
+    profile: Profile
+    replicas: int
+    lazy: tuple[int, ...] = ()
+    """In how many steps out of eight each consumer does nothing."""
+
+
+class World:
+    """Runs one history."""
+
+    def __init__(self, setting: Setting, *, rules: Rules = TwoWay, talking: bool = False) -> None:
+        self.setting = setting
+        self.now_ms = START_MS
+        self.story: list[str] = []
+        self._talking = talking
+        profile = setting.profile
+        mesh = mesh_of(setting.replicas, bump=profile.bump)
+        names = NAMES[: setting.replicas]
+        self.places = {name: Place(name, lambda: self.now_ms) for name in names}
+        self.applications = Applications(Peers(names))
+        self.consumers = [
+            Consumer(partial(rules, mesh, name), self.places, lambda: self.now_ms, self.tell)
+            for name in names
+        ]
+        self._home = names[0]
+        self._cut: str | None = None
+        self._skew = {name: place * profile.skew_ms for place, name in enumerate(names)}
+        self.quiet_steps = 0
+
+    def tell(self, what: str) -> None:
+        """Add a line to the story, if anybody listens."""
+        if self._talking:
+            self.story.append(what)
+
+    def run(self, numbers: Sequence[int]) -> list[str]:
+        """Run all steps, let everything fall quiet, and return what checkers complain of."""
+        for number in numbers:
+            self.step(Ticket(number))
+        return self.settle() or checkers.complaints(self)
+
+    def step(self, ticket: Ticket) -> None:
+        """Let somebody act."""
+        self.now_ms += TICK_MS
+        who = ticket.below(16)
+        if who < 2:  # noqa: PLR2004 - of 16
+            self._write(ticket)
+        elif who == 2:  # noqa: PLR2004
+            self._trouble(ticket)
+        else:
+            consumer = self.consumers[ticket.below(len(self.consumers))]
+            if self._cut == consumer.name:
+                return
+            lazy = self.setting.lazy
+            place = self.consumers.index(consumer)
+            if lazy and ticket.below(8) < lazy[place]:
+                return
+            consumer.step(ticket, hostile=True)
+
+    def settle(self) -> list[str]:
+        """Let consumers work until nothing is left to do."""
+        self._cut = None
+        steps = 0
+        while not all(consumer.drained for consumer in self.consumers):
+            for consumer in self.consumers:
+                self.now_ms += 1
+                consumer.haunt(Ticket(0))
+                consumer.step(Ticket(0), hostile=False)
+                steps += 1
+            if steps > QUIET_STEPS_MAX:
+                return [f"loop: {QUIET_STEPS_MAX} requests after the last write, still at work"]
+        self.quiet_steps += steps
+        return []
+
+    def _write(self, ticket: Ticket) -> None:
+        if len(self.applications.writes) >= WRITES_MAX:
+            return
+        profile = self.setting.profile
+        place = self.places[self._writer(ticket)]
+        if profile.deletes and ticket.below(5) == 0:
+            told = self.applications.delete(place, KEY_NAME)
+        else:
+            how = ticket.one(profile.writes)
+            now_ms = self.now_ms + self._skew[place.name]
+            told = self.applications.save(place, KEY_NAME, how, now_ms)
+        if told:
+            self.tell(told)
+
+    def _writer(self, ticket: Ticket) -> str:
+        names = list(self.places)
+        if self.setting.profile.concurrent:
+            return ticket.one(names)
+        if ticket.below(3) == 0 and all(consumer.drained for consumer in self.consumers):
+            # Quiet means that positions are saved too, as they are every second.
+            if self.setting.profile.saved:
+                for consumer in self.consumers:
+                    consumer.save()
+            self._home = ticket.one(names)
+        return self._home
+
+    def _trouble(self, ticket: Ticket) -> None:
+        consumer = ticket.one(self.consumers)
+        what = ticket.below(8)
+        if what < 2:  # noqa: PLR2004 - of 8
+            consumer.crash(ticket)
+        elif what == 2:  # noqa: PLR2004
+            self._cut = None if self._cut else consumer.name
+        elif what < 5:  # noqa: PLR2004
+            consumer.haunt(ticket)
+        else:
+            consumer.save()
