@@ -45,6 +45,12 @@ class HistoryLostError(DynamirrorError):
     hint = "Run `dynamirror backfill CONFIG --mirror NAME`, then `dynamirror verify CONFIG`."
 
 
+class NewTargetError(DynamirrorError):
+    """A target joined a mirror that had begun without it."""
+
+    hint = "Run `dynamirror backfill CONFIG --mirror NAME`: it copies the table to every target."
+
+
 class HeldError(DynamirrorError):
     """Another process reads this stream."""
 

@@ -169,6 +169,8 @@ def canceled(*codes: str | None, message: str | None = None) -> one_way.Reasons:
         (["ConditionalCheckFailed", None], True, False),
         (["TransactionConflict", "ConditionalCheckFailed"], False, False),
         (["ThrottlingError", "None"], False, False),
+        (["None", "None"], False, False),
+        ([], False, False),
         (["None", "ValidationError"], False, True),
         (["None", "ItemCollectionSizeLimitExceeded"], False, True),
     ],

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import Faults, Watch, World
+from tests.engine.world import TARGET, Faults, Watch, World
 
 from dynamirror.config.model import Deletes, Guard, OnPoison
 from dynamirror.engine import consumer as module
@@ -19,6 +19,7 @@ from dynamirror.engine.checkpoints import PAUSE_ROWS
 from dynamirror.errors import (
     AccessDeniedError,
     HeldError,
+    NewTargetError,
     NotFoundError,
     PoisonError,
     RefusedError,
@@ -450,5 +451,66 @@ def test_deletes_may_be_left_out() -> None:
             world.source.table("Stories").expire(now_ms())
             await once(world)
             assert sorted(world.at_target()) == left
+
+    run(main)
+
+
+def test_poison_found_while_stopping_is_told_and_not_waited_for() -> None:
+    async def main() -> None:
+        world = World()
+        watch = Watch(world.target, delay_s=2)
+        watch.refuses = refusing("b")
+        world.connect = lambda db: watch if db is world.target else db
+        task = asyncio.create_task(world.consumer().run())
+        world.put("b")
+        await asyncio.sleep(1)
+        at_s = asyncio.get_running_loop().time()
+        task.cancel()
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(end, PoisonError)
+        assert asyncio.get_running_loop().time() - at_s < module.FINISH_S / 2
+
+    run(main)
+
+
+def test_a_target_that_joins_a_running_mirror_must_be_filled_first() -> None:
+    """The positions are those of the others: it would lack all that came before."""
+
+    async def main() -> None:
+        world = World()
+        world.put("a")
+        await once(world)
+        joined = replace(TARGET, name="ap-south-1")
+        world.mirror = replace(world.mirror, targets=(TARGET, joined))
+        with pytest.raises(NewTargetError, match="ap-south-1 joined"):
+            await world.consumer().run(once=True)
+
+    run(main)
+
+
+def test_an_engine_that_wakes_up_late_does_not_undo_what_a_backfill_made_good() -> None:
+    async def main() -> None:
+        world = World()
+        known = await world.checkpoints.met("arn:1", now_ms())
+        await world.checkpoints.lose(known, "trimmed")
+        await world.checkpoints.enroll(await world.checkpoints.load(), "arn:2", now_ms() + 1)
+        with pytest.raises(HeldError, match="begun anew"):
+            await world.checkpoints.lose(known, "trimmed again")
+        assert (await world.checkpoints.load()).lost is None
+
+    run(main)
+
+
+def test_its_report_never_says_following_when_it_is_not() -> None:
+    async def main() -> None:
+        world = World()
+        consumer = world.consumer()
+        assert consumer.report().state == "starting"
+        task = asyncio.create_task(consumer.run())
+        await asyncio.sleep(2)
+        assert consumer.report().state == "following"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert consumer.report().state == "stopped"
 
     run(main)

@@ -100,3 +100,40 @@ def test_who_was_taken_for_dead_does_not_go_on(after: str) -> None:
             await alice.renew("")
 
     run(main)
+
+
+def test_a_lease_that_was_renewed_at_the_last_moment_is_not_taken() -> None:
+    """The successor has looked; before it writes, the holder has renewed after all."""
+
+    async def main() -> None:
+        world = World()
+        alice, bob = world.lease("alice"), world.lease("bob")
+        await alice.acquire()
+        await asyncio.sleep(LEASE_S + 1)
+
+        async def renew_first(operation: str, _: bytes) -> None:
+            if operation == "PutItem":
+                world.source.before = None
+                await alice.renew("")
+
+        world.source.before = renew_first
+        with pytest.raises(HeldError, match="alice"):
+            await bob.acquire()
+
+    run(main)
+
+
+def test_nothing_is_sent_that_could_land_after_the_lease_has_ended() -> None:
+    """A request has ten seconds to be answered: so long before its end a lease is of no use."""
+
+    async def main() -> None:
+        lease = World().lease("alice")
+        assert not lease.is_held()
+        await lease.acquire()
+        assert lease.is_held()
+        await asyncio.sleep(LEASE_S - 11)
+        assert not lease.is_held()
+        await lease.renew("")
+        assert lease.is_held()
+
+    run(main)

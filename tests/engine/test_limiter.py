@@ -114,3 +114,21 @@ def test_no_more_items_a_second_than_allowed_in_the_order_of_asking() -> None:
         (4, 101.5),
         (5, 102.0),
     ]
+
+
+def test_what_was_not_sent_after_all_does_not_slow_down_others() -> None:
+    """A function's deadline cancels what waits; its next invocations use the same pace."""
+
+    async def main() -> None:
+        pace = Pace(10)
+        await pace.take(10)
+        waiting = [asyncio.create_task(pace.take(100)) for _ in range(9)]
+        await asyncio.sleep(0.5)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        before_s = asyncio.get_running_loop().time()
+        await pace.take(1)
+        assert asyncio.get_running_loop().time() - before_s <= 1
+
+    run(main)

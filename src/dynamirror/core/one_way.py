@@ -137,7 +137,8 @@ class Reasons(msgspec.Struct, frozen=True):
     @property
     def stale(self) -> bool:
         """Whether only conditions failed: somebody was newer, and nothing is to be done."""
-        return set(self.codes) <= {"None", "ConditionalCheckFailed"}
+        told = set(self.codes)
+        return "ConditionalCheckFailed" in told and told <= {"None", "ConditionalCheckFailed"}
 
     @property
     def hopeless(self) -> bool:

@@ -24,6 +24,8 @@ class Position(msgspec.Struct, frozen=True):
     digits: int = 0
     """To how many digits the server pads sequence numbers, if it does. DynamoDB doesn't; local
     servers do, and find a number only as they spell it."""
+    parent: str | None = None
+    """The shard that must be read to its end first; kept, for a listing may leave this one out."""
 
     def gap_possible(self, now_ms: int) -> bool:
         """Tell whether changes that we never read may have been trimmed by now."""
@@ -70,7 +72,12 @@ class Progress:
             first = self._pages.popleft()
             until_ms = max(self.position.read_until_ms, first.created_at_ms)
             number = max(self.position.sequence_number or 0, first.sequence_number)
-            self.position = Position(number, read_until_ms=until_ms, digits=first.digits)
+            self.position = msgspec.structs.replace(
+                self.position,
+                sequence_number=number,
+                read_until_ms=until_ms,
+                digits=first.digits,
+            )
 
     def quiet_since(self, at_ms: int) -> None:
         """Note that there was nothing left to read at a time."""

@@ -111,7 +111,8 @@ class Raising(Reconciling):
             return False  # made anew, or raised by us: the mirror has put nothing since
         before = {old.rank, floor, new.stamp.rank if new.stamp else None}
         known = current.stamp.seen.get(self.here, -1) > floor.version
-        return current.stamp.rank not in before and not known
+        # A put goes over what it outranks: a lower stamp was there before, or came of a replay.
+        return current.stamp.rank > new.rank and current.stamp.rank not in before and not known
 
     def _unhidden(self, record: StreamRecord) -> StreamRecord | None:
         if not self._hidden:

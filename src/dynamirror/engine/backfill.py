@@ -4,6 +4,7 @@ Guards ``order`` and ``item`` can't tell a copied image from a newer one, so the
 while a few segments are copied; then the stream goes on from before them, and whatever changed
 meanwhile is applied again. Guard ``ledger`` copies beside the running stream: an item is put only
 where neither it nor any change of it has arrived, and every delete leaves a row that says so.
+A two-way mirror's replicas copy beside it too, by rank.
 Where history was lost, no engine runs, and copies overwrite: they begin a new epoch.
 """
 
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from dynamirror.config.model import Guard
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import decode
 from dynamirror.engine.apply import Applier
@@ -138,7 +138,7 @@ class Backfill:
         group: Sequence[tuple[int, int]],
         on_progress: Callable[[Copied], None],
     ) -> None:
-        if self._links.mirror.guard is Guard.LEDGER:
+        if self._links.mirror.copies_beside:
             await self._together(reads, group, on_progress, lambda: None)
             return
         await self._caught_up()

@@ -31,6 +31,7 @@ PAUSE_ROWS = "#pause/"
 PAUSED_ROW = "#paused"
 """In which the holder of the lease says for whom it has paused."""
 BACKFILL_ROW = "#backfill"
+TARGETS_ROW = "#targets"
 
 DONE_DAYS = 7
 """How long the row of a shard read to its end is kept: long after the shard itself is gone."""
@@ -53,6 +54,8 @@ class Known(msgspec.Struct, frozen=True):
     paused: tuple[str, ...] = ()
     """For whom the holder of the lease has paused."""
     backfill: dict[str, Any] | None = None
+    targets: tuple[str, ...] | None = None
+    """The targets that have all that came before the positions; None: not written yet."""
 
     def paused_for(self, now_ms: int) -> list[str]:
         """Return who has a right to a pause now: a request that isn't renewed ends."""
@@ -124,6 +127,7 @@ class Checkpoints:
             done=position.done,
             read_until_ms=position.read_until_ms,
             digits=position.digits or None,
+            parent=position.parent,
             saved_at=now_ms,
             expires_at=now_ms // 1_000 + DONE_DAYS * 86_400 if position.done else None,
         )
@@ -157,11 +161,39 @@ class Checkpoints:
             known, streams=streams, enrolled_ms=now_ms, lost=None, positions=positions
         )
 
+    async def met(self, stream: str, now_ms: int) -> Known:
+        """Return what is known, having enrolled the stream if it is the table's first."""
+        known = await self.load()
+        if known.streams:
+            return known
+        try:
+            return await self.enroll(known, stream, now_ms)
+        except ConditionFailedError:
+            return await self.load()
+
     async def lose(self, known: Known, why: str) -> None:
-        """Write down that history was lost, so that no restart passes over it."""
-        await self.put(
-            STREAM_ROW, streams=list(known.streams), enrolled_ms=known.enrolled_ms, lost=why
-        )
+        """Write down that history was lost, so that no restart passes over it.
+
+        Raises HeldError if a backfill has made up for it since ``known`` was read.
+        """
+        condition = {
+            "ConditionExpression": "size(#s) = :n AND #e = :e",
+            "ExpressionAttributeNames": {"#s": "streams", "#e": "enrolled_ms"},
+            "ExpressionAttributeValues": {
+                ":n": {"N": str(len(known.streams))},
+                ":e": {"N": str(known.enrolled_ms)},
+            },
+        }
+        try:
+            await self.put(
+                STREAM_ROW,
+                condition=condition,
+                streams=list(known.streams),
+                enrolled_ms=known.enrolled_ms,
+                lost=why,
+            )
+        except ConditionFailedError:
+            raise HeldError(f"{self.link} was begun anew by another process") from None
 
     async def put(self, shard: str, *, condition: Wire | None = None, **values: Any) -> None:
         """Write one row."""
@@ -209,6 +241,7 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
             values["done"],
             values["read_until_ms"],
             values.get("digits", 0),
+            values.get("parent"),
         )
         for shard, values in rows.items()
         if not shard.startswith("#") and values["epoch"] == len(streams)
@@ -226,4 +259,5 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
         },
         tuple(rows.get(PAUSED_ROW, {}).get("for_whom", ())),
         rows.get(BACKFILL_ROW),
+        tuple(rows[TARGETS_ROW]["names"]) if TARGETS_ROW in rows else None,
     )

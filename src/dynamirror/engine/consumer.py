@@ -13,14 +13,14 @@ import msgspec
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import encode
 from dynamirror.engine.apply import Applier
-from dynamirror.engine.checkpoints import PAUSED_ROW, Checkpoints, Known, epoch_of
+from dynamirror.engine.checkpoints import PAUSED_ROW, TARGETS_ROW, Checkpoints, Known, epoch_of
 from dynamirror.engine.follow import Follower, to_each
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.shard import Reading
 from dynamirror.engine.source import stream_of
-from dynamirror.errors import ConditionFailedError, HeldError, HistoryLostError
+from dynamirror.errors import HeldError, HistoryLostError, NewTargetError, NotFoundError
 from dynamirror.ports import Clock, DynamoDB
 
 FINISH_S = 20.0
@@ -34,7 +34,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a running consumer tells of itself."""
 
     state: str
-    """``following`` or ``paused``."""
+    """``starting``, ``following``, ``paused`` or ``stopped``."""
     at_ms: int
     records: int
     """Stream records read since it started."""
@@ -71,6 +71,7 @@ class Consumer:
     ) -> None:
         self.links = links
         self.paused = False
+        self._state = "starting"
         self._source = source
         self._checkpoints = checkpoints
         self._lease = lease
@@ -101,18 +102,31 @@ class Consumer:
 
     async def _begin(self) -> tuple[Known, str]:
         known = await self._checkpoints.load()
-        stream = await stream_of(self._source, self.links.mirror.source.table, self._backoff)
-        if not known.streams:
-            try:
-                known = await self._checkpoints.enroll(known, stream, self._clock())
-            except ConditionFailedError:
-                known = await self._checkpoints.load()
         try:
+            stream = await stream_of(self._source, self.links.mirror.source.table, self._backoff)
+            known = await self._checkpoints.met(stream, self._clock())
             epoch_of(known, stream)
+        except NotFoundError as error:
+            if not known.streams:
+                raise
+            why = f"the stream that was followed is no more: {error.message}"
+            await self._checkpoints.lose(known, why)
+            raise HistoryLostError(why) from error
         except HistoryLostError as error:
             await self._checkpoints.lose(known, str(error))
             raise
+        await self._meet_targets(known)
         return known, stream
+
+    async def _meet_targets(self, known: Known) -> None:
+        """See that no target joined unnoticed: it would lack all that came before."""
+        names = [place.name for place in self.links.mirror.targets]
+        if known.targets is None:
+            await self._checkpoints.put(TARGETS_ROW, names=names)
+        elif new := sorted(set(names) - set(known.targets)):
+            raise NewTargetError(
+                f"{', '.join(new)} joined the mirror after it had begun, and lacks what came before"
+            )
 
     async def _follow(self, known: Known, stream: str, *, once: bool) -> None:
         follower = self._follower = Follower(
@@ -138,6 +152,7 @@ class Consumer:
         for task in keeping:
             task.add_done_callback(lambda task: _pass_on(task, follower))
         finish_s: float | None = FINISH_S
+        self._state = "following"
         try:
             await follower.run(once=once)
         except HistoryLostError as error:
@@ -149,6 +164,7 @@ class Consumer:
         finally:
             for task in keeping:
                 task.cancel()
+            self._state = "stopped"
             await asyncio.shield(self._end(follower, finish_s))
 
     def _hand_over(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
@@ -162,6 +178,8 @@ class Consumer:
             failed = any(applier.failed for applier in self._appliers)
             await follower.finish(0 if failed else finish_s)
         await asyncio.gather(*(applier.stop() for applier in self._appliers))
+        if follower.failure is not None:
+            raise follower.failure  # also one that came while the last changes were applied
 
     async def _obey(self, follower: Follower) -> None:
         """Pause while somebody asks for it; say so once nothing is on its way any more."""
@@ -188,7 +206,7 @@ class Consumer:
         troubles += [applier.trouble for applier in self._appliers]
         parking = self.links.parking
         return Report(
-            state="paused" if self.paused else "following",
+            state="paused" if self.paused else self._state,
             at_ms=now_ms,
             records=sum(reader.records for reader in readers),
             lag_ms=max((reader.lag_ms(now_ms) for reader in readers), default=0),

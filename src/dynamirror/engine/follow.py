@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from operator import attrgetter
+from typing import Any
 
 from dynamirror.core.limits import SHARDS_PER_PAGE_MAX
 from dynamirror.core.lineage import Shard, StreamPage, merged, readable, stream_page_of
@@ -46,6 +47,8 @@ class Follower:
     ) -> None:
         self.stream = stream
         self.readers: dict[str, ShardReader] = {}
+        self.failure: BaseException | None = None
+        """Why it stopped, or would have, had it not been stopping already."""
         self._api = api
         self._known = known
         self._epoch = len(known.streams)
@@ -62,6 +65,7 @@ class Follower:
         self._gate.set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
+        self._failing = asyncio.Event()
 
     @property
     def drained(self) -> bool:
@@ -71,6 +75,8 @@ class Follower:
 
     def fail(self, error: BaseException) -> None:
         """Stop following, with this error."""
+        self.failure = self.failure or error
+        self._failing.set()
         if not self._failed.done():
             self._failed.set_exception(error)
             self._ended.set()
@@ -97,7 +103,7 @@ class Follower:
         try:
             while True:
                 self._ended.clear()
-                await self._discover()
+                await self._unless_failed(self._discover())
                 self._open_readers()
                 # Judged after the look for new shards: the last one's end may have made some.
                 if once and self.drained:
@@ -111,10 +117,14 @@ class Follower:
                 self._failed.exception()  # a failure that came too late to matter is not unheard
 
     async def finish(self, within_s: float) -> None:
-        """After ``run`` was cancelled: wait for what was read to be applied, and save positions."""
+        """After ``run``: wait for what was read to be applied, or for a failure; save positions."""
         # What isn't applied by then isn't saved either: the next run applies it again.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.settled(), within_s)
+        settled = asyncio.create_task(self.settled())
+        failed = asyncio.create_task(self._failing.wait())
+        waiting = {settled, failed}
+        await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
         await self.save()
 
     async def save(self) -> None:
@@ -133,6 +143,17 @@ class Follower:
             await asyncio.wait_for(self._ended.wait(), timeout_s)
         if self._failed.done():
             self._failed.result()
+
+    async def _unless_failed(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, or raise the failure that comes meanwhile: a request may be tried for long."""
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait({task, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
+            await task
+        finally:
+            task.cancel()
 
     async def _keep_saving(self) -> None:
         try:
@@ -155,7 +176,11 @@ class Follower:
             request["ExclusiveStartShardId"] = page.last_shard_id
         # One that we haven't finished counts though it isn't listed: its reader finds out whether
         # it is gone, and its children wait until then.
-        unfinished = [Shard(name) for name, position in self._saved.items() if not position.done]
+        unfinished = [
+            Shard(name, position.parent)
+            for name, position in self._saved.items()
+            if not position.done
+        ]
         self._shards = merged({}, [*unfinished, *self._shards.values(), *listed])
         self._check_alive(page)
         for shard in self._shards.values():
@@ -169,7 +194,7 @@ class Follower:
         since_ms = self._known.enrolled_ms
         if shard.parent is not None and shard.parent in self._saved:
             since_ms = max(since_ms, self._position(shard.parent).read_until_ms)
-        return Position(read_until_ms=since_ms)
+        return Position(read_until_ms=since_ms, parent=shard.parent)
 
     async def _describe(self, body: bytes) -> StreamPage:
         try:

@@ -1,7 +1,6 @@
 """At most one process reads a link's stream: it holds a lease, a row beside the checkpoints.
 
-The row also carries the holder's report, so that ``status`` can tell what a running engine does,
-and the wish of others that it pause.
+The row also carries the holder's report, so that ``status`` can tell what a running engine does.
 """
 
 from __future__ import annotations
@@ -18,6 +17,10 @@ from dynamirror.ports import Clock
 
 LEASE_S = 30.0
 """A holder that hasn't renewed for so long has died; another may read."""
+
+LANDING_MS = 12_000
+"""So long before our lease could end we send nothing more: a request has 10 s to be answered, and
+two machines' clocks differ a little."""
 
 RENEW_S = 5.0
 """Time between renewals: several may fail before the lease is lost."""
@@ -50,7 +53,7 @@ class Lease:
         """Tell whether the lease is surely ours now: a process that was stopped for a while, or
         can't reach the table, must not write before it has renewed.
         """
-        return self._clock() < self._until_ms
+        return self._clock() < self._until_ms - LANDING_MS
 
     def is_free(self, held: dict[str, Any] | None) -> bool:
         """Tell whether nobody else holds the lease, given its row."""
@@ -66,6 +69,7 @@ class Lease:
         held = (await self._checkpoints.load(positions=False)).lease
         if not self.is_free(held):
             raise self._held_by(held["owner"] if held else "another process")
+        dead = held is not None and self._is_dead(held["owner"])
         now_ms = self._clock()
         await self._write(
             "",
@@ -74,7 +78,7 @@ class Lease:
                 "ExpressionAttributeNames": {"#o": "owner", "#u": "until_ms"},
                 "ExpressionAttributeValues": {
                     ":me": {"S": self.owner},
-                    ":dead": {"S": held["owner"] if held else self.owner},
+                    ":dead": {"S": held["owner"] if held and dead else self.owner},
                     ":now": {"N": str(now_ms)},
                 },
             },

@@ -68,4 +68,9 @@ class Pace:
         start_s = max(now_s, self._free_at_s)
         self._free_at_s = start_s + items / self.per_second
         if start_s > now_s:
-            await asyncio.sleep(start_s - now_s)
+            try:
+                await asyncio.sleep(start_s - now_s)
+            except asyncio.CancelledError:
+                # What isn't sent doesn't count: a function's invocations share one pace.
+                self._free_at_s -= items / self.per_second
+                raise

@@ -96,6 +96,8 @@ class MeshTarget:
         (record,) = records
         change = (record.key, record.sequence_number)
         if change not in self._underway:
+            if self._resync:  # of now, for what is kept of it must expire in its time
+                record = msgspec.structs.replace(record, created_at=self._clock() / 1_000)
             judge = self._rules.resync if self._resync else self._rules.local
             self._underway[change] = _Underway(_Part(judge(record, self._clock())))
         underway = self._underway[change]

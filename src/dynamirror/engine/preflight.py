@@ -86,7 +86,7 @@ class Preflight:
             self._note(mirror.source, LATE.format(guard=mirror.guard))
         order = list(Severity)[::-1]
         ranked = sorted(dict.fromkeys(self._found), key=lambda one: order.index(one.severity))
-        return Checked(mirror=mirror.name, findings=tuple(ranked), cost=sample.cost(mirror, items))
+        return Checked(mirror=mirror.title, findings=tuple(ranked), cost=sample.cost(mirror, items))
 
     def _api(self, place: Place) -> DynamoDB:
         return self._api_of(place, self._mirror.transport)

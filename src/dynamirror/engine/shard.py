@@ -33,7 +33,7 @@ class Reading:
     """Asked of a shard that has been empty for a while."""
     idle_after: int = 40
     """Empty answers that make a shard idle."""
-    drained_after: int = 4
+    drained_after: int = 8
     """Empty answers after which an open shard counts as drained (an answer may be empty although
     records follow: API reference, GetRecords)."""
     quiet_s: float = 60.0
@@ -102,6 +102,7 @@ class ShardReader:
                 continue
             except TrimmedError as error:
                 iterator = await self._from_horizon(error)
+                await self._backoff.wait(1)
                 continue
             except NotFoundError as error:
                 self._check_gone(error)

@@ -113,7 +113,7 @@ async def status_of(
     table = await describe(source, mirror.source.table, backoff)
     if table is None:
         raise NotFoundError(
-            "ResourceNotFoundException", f"mirror {mirror.name}: no table {label(mirror.source)}"
+            "ResourceNotFoundException", f"mirror {mirror.title}: no table {label(mirror.source)}"
         )
     seen = Seen(
         table=table,
@@ -142,7 +142,7 @@ def judged(mirror: Mirror, seen: Seen) -> Status:
     if report is None and oldest_ms is not None:
         lag_ms = max(0, now_ms - oldest_ms)
     return Status(
-        mirror=mirror.name,
+        mirror=mirror.title,
         source=label(mirror.source),
         targets=[label(target) for target in mirror.targets],
         state=state,

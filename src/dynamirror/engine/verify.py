@@ -3,18 +3,24 @@
 The source is scanned and each page's items are read at the target by key; then the target's keys
 are scanned and looked for at the source. What differs is only a suspicion: it counts as drift once
 both sides, read again with strong consistency, still differ although the source's item has not
-changed for longer than the link's lag. Memory holds a page and the suspects, never a table.
+changed for longer than the link's lag; of two replicas, neither's. Memory holds a page and the
+suspects, never a table.
+
+Stamps differ between replicas by right: where an item was made it has none, or an older one. What
+must be the same is its rank, which is told from version and stamp.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from dynamirror.config.model import Deletes
+from dynamirror.config.model import Deletes, Side
 from dynamirror.core.marks import stripped
+from dynamirror.core.rank import Peers, Rank
+from dynamirror.core.stamp import Marks
 from dynamirror.core.values import Key, Wire, decode, differing
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.lease import Lease
@@ -22,6 +28,7 @@ from dynamirror.engine.links import Links
 from dynamirror.engine.reads import Item, Reads
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import described
+from dynamirror.errors import UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
 SEGMENTS = 4
@@ -49,7 +56,7 @@ class Drift(msgspec.Struct, frozen=True):
     """The target's short name."""
     key: Wire
     attributes: list[str]
-    """In which attributes, if ``different``."""
+    """In which attributes, if ``different``; the stamp's stands for the item's rank."""
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -71,10 +78,15 @@ class Compared(msgspec.Struct, frozen=True):
         return not (self.missing or self.extra or self.different)
 
 
+_Seen = tuple[bytes | None, bytes | None]
+"""The images whose rest says that an item isn't in flight: the source's, and of two replicas the
+other's too; None where there is none, or it doesn't matter."""
+
+
 class _Suspect(msgspec.Struct):
     keys: Wire
-    image: bytes | None
-    """The source's, as it was when it was last seen to change; None: it had none."""
+    seen: _Seen
+    """As it was when it was last seen to change."""
     since_ms: int
     first_ms: int
 
@@ -86,6 +98,10 @@ class _Pair(msgspec.Struct, frozen=True):
     source: Reads
     target: Reads
     ours: tuple[str, ...]
+    at: str
+    """The source's short name."""
+    marks: Marks | None
+    """Of two replicas: how their items' ranks are told."""
 
     def same(self, one: Item | None, other: Item | None) -> bool:
         return (one is None and other is None) or (
@@ -93,7 +109,14 @@ class _Pair(msgspec.Struct, frozen=True):
         )
 
     def differing(self, one: Item, other: Item) -> list[str]:
-        return differing(stripped(one.image, self.ours), stripped(other.image, self.ours))
+        names = differing(stripped(one.image, self.ours), stripped(other.image, self.ours))
+        marks = self.marks
+        if marks and _rank(marks, one, self.at) != _rank(marks, other, self.name):
+            names.append(marks.stamp_attribute)
+        return names
+
+    def seen(self, one: Item | None, other: Item | None) -> _Seen:
+        return _image(one), _image(other) if self.marks else None
 
 
 class Verifier:
@@ -104,17 +127,16 @@ class Verifier:
         links: Links,
         source: DynamoDB,
         targets: Mapping[str, DynamoDB],
-        checkpoints: Checkpoints,
-        lease: Lease,
+        engines: Sequence[tuple[Checkpoints, Lease]],
         *,
         clock: Clock,
         backoff: Backoff,
     ) -> None:
+        """``engines``: whose lag matters, the source's and those of other replicas."""
         self._links = links
         self._source = source
         self._targets = targets
-        self._checkpoints = checkpoints
-        self._lease = lease
+        self._engines = engines
         self._clock = clock
         self._backoff = backoff
         self._on_drift: Callable[[Drift], None] = lambda _: None
@@ -130,14 +152,15 @@ class Verifier:
         self._on_drift, self._on_progress = on_drift, on_progress
         mirror = self._links.mirror
         table = await described(self._source, mirror.source.table, self._backoff)
-        self._expected = table.items * len(mirror.targets)
+        self._expected = table.items * len(mirror.compared)
         source = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
         deletes = {mirror.deletes, mirror.ttl_deletes}
-        for place in mirror.targets:
+        for place in mirror.compared:
             api = self._targets[place.name]
             target = Reads(api, place.table, table.key_names, self._backoff)
             ours = (*self._links.ours, mirror.sequence_attribute)
-            pair = _Pair(place.name, source, target, ours)
+            marks = _marks(mirror) if isinstance(mirror, Side) else None
+            pair = _Pair(place.name, source, target, ours, mirror.source.name, marks)
             await asyncio.gather(*(self._look_for_missing(pair, n) for n in range(SEGMENTS)))
             if deletes == {Deletes.MIRROR}:  # else what the source deleted may well be there
                 await asyncio.gather(*(self._look_for_extra(pair, n) for n in range(SEGMENTS)))
@@ -148,9 +171,9 @@ class Verifier:
         async for page in pair.source.scan(segment, SEGMENTS):
             theirs = await pair.target.get([item.keys for item in page])
             for item in page:
-                if not pair.same(item, theirs.get(item.key)):
-                    image = bytes(item.image)
-                    suspects[item.key] = self._suspect(item.keys, image)
+                other = theirs.get(item.key)
+                if not pair.same(item, other):
+                    suspects[item.key] = self._suspect(item.keys, pair.seen(item, other))
             self._items += len(page)
             self._on_progress(self._compared())
             await self._settle(pair, suspects, unless_below=SUSPECTS_MAX)
@@ -162,13 +185,13 @@ class Verifier:
             ours = await pair.source.get([item.keys for item in page], keys_only=True)
             for item in page:
                 if item.key not in ours:
-                    suspects[item.key] = self._suspect(item.keys, None)
+                    suspects[item.key] = self._suspect(item.keys, (None, None))
             await self._settle(pair, suspects, unless_below=SUSPECTS_MAX)
         await self._settle(pair, suspects)
 
-    def _suspect(self, keys: Wire, image: bytes | None) -> _Suspect:
+    def _suspect(self, keys: Wire, seen: _Seen) -> _Suspect:
         now_ms = self._clock()
-        return _Suspect(keys, image, now_ms, now_ms)
+        return _Suspect(keys, seen, now_ms, now_ms)
 
     async def _settle(
         self, pair: _Pair, suspects: dict[Key, _Suspect], unless_below: int = 1
@@ -199,9 +222,9 @@ class Verifier:
         if pair.same(one, other):
             return True
         now_ms = self._clock()
-        image = None if one is None else bytes(one.image)
-        if image != suspect.image:
-            suspect.image, suspect.since_ms = image, now_ms
+        seen = pair.seen(one, other)
+        if seen != suspect.seen:
+            suspect.seen, suspect.since_ms = seen, now_ms
         if now_ms - suspect.since_ms > lag_ms + SETTLE_MS:
             self._tell(pair, suspect.keys, one, other)
             return True
@@ -221,11 +244,31 @@ class Verifier:
 
     async def _lag_ms(self) -> int:
         """Return how far behind a running engine says it is; 0 where none runs."""
-        lease = (await self._checkpoints.load()).lease
-        if lease is None or not lease["report"] or self._lease.is_free(lease):
-            return 0
-        report = decode(lease["report"].encode())
-        return int(report["lag_ms"]) + max(0, self._clock() - int(report["at_ms"]))
+        lags_ms = [0]
+        for checkpoints, mine in self._engines:
+            lease = (await checkpoints.load()).lease
+            if lease is not None and lease["report"] and not mine.is_free(lease):
+                report = decode(lease["report"].encode())
+                since_ms = max(0, self._clock() - int(report["at_ms"]))
+                lags_ms.append(int(report["lag_ms"]) + since_ms)
+        return max(lags_ms)
 
     def _compared(self) -> Compared:
         return Compared(self._items, self._expected, **self._counts)
+
+
+def _marks(side: Side) -> Marks:
+    peers = Peers([replica.name for replica in side.replicas])
+    return Marks(peers, side.version_attribute, side.stamp_attribute)
+
+
+def _rank(marks: Marks, item: Item, at: str) -> Rank | None:
+    """Return an item's rank; None for one that has none, and is never mirrored."""
+    try:
+        return marks.view(item.image, at).rank
+    except UnfitError:
+        return None
+
+
+def _image(item: Item | None) -> bytes | None:
+    return None if item is None else bytes(item.image)

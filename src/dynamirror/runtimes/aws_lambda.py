@@ -25,7 +25,7 @@ from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import epoch_of
 from dynamirror.engine.deliver import Delivery, Outcome, deliver
 from dynamirror.engine.links import Links
-from dynamirror.errors import ConditionFailedError, ConfigError, DynamirrorError
+from dynamirror.errors import ConfigError, DynamirrorError
 from dynamirror.wiring import Wiring
 
 CONFIG_VARIABLE = "DYNAMIRROR_CONFIG"
@@ -43,7 +43,6 @@ class Function:
         self.wiring = Wiring(load(config_text))
         self._loop = asyncio.new_event_loop()
         self._links: dict[str, Links] = {}
-        self._epochs: dict[tuple[str, str], int] = {}
         gc.freeze()  # what is loaded by now stays; the collector need not walk it each time
 
     def invoke(self, event: Any, remaining_ms: Callable[[], int]) -> dict[str, Any]:
@@ -127,16 +126,9 @@ class Function:
         unmarked = mirror.guard is Guard.ORDER or isinstance(mirror, Side)
         if unmarked and mirror.on_poison is OnPoison.STOP:
             return 1
-        if (mirror.link, stream) not in self._epochs:
-            checkpoints = self.wiring.checkpoints(mirror)
-            known = await checkpoints.load()
-            if not known.streams:
-                try:
-                    known = await checkpoints.enroll(known, stream, self.wiring.clock())
-                except ConditionFailedError:
-                    known = await checkpoints.load()
-            self._epochs[mirror.link, stream] = epoch_of(known, stream)
-        return self._epochs[mirror.link, stream]
+        # Asked each time: with an epoch from before a backfill, all we write would be refused.
+        checkpoints = self.wiring.checkpoints(mirror)
+        return epoch_of(await checkpoints.met(stream, self.wiring.clock()), stream)
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:

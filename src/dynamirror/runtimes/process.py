@@ -62,8 +62,11 @@ def verifier_of(wiring: Wiring, mirror: Mirror) -> Verifier:
         wiring.links(mirror),
         wiring.source(mirror),
         {place.name: wiring.api(place, mirror.transport) for place in mirror.targets},
-        wiring.checkpoints(mirror),
-        lease_of(wiring, mirror),
+        [
+            (wiring.checkpoints(side), lease_of(wiring, side))
+            for side in wiring.config.mirrors
+            if side.name == mirror.name
+        ],
         clock=wiring.clock,
         backoff=wiring.backoff,
     )
@@ -113,14 +116,18 @@ def _stop(tasks: list[asyncio.Task[Exit]]) -> None:
 
 
 async def _run(consumer: Consumer, *, once: bool) -> Exit:
-    name = consumer.links.mirror.name
+    name = consumer.links.mirror.title
     log.info("mirror %s: starting", name)
     try:
         await consumer.run(once=once)
     except asyncio.CancelledError:
         log.info("mirror %s: stopped, positions are saved", name)
+        if once and not consumer.drained:
+            log.warning("mirror %s: not everything was applied yet", name)
+            return Exit.FINDING
     except DynamirrorError as error:
-        log.error("mirror %s stopped: %s. %s", name, error, error.hint)  # noqa: TRY400
+        hint = error.hint.replace("NAME", name)
+        log.error("mirror %s stopped: %s. %s", name, error, hint)  # noqa: TRY400
         return error.exit_status
     parking = consumer.links.parking
     if parking is not None and parking.held:
