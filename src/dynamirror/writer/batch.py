@@ -119,7 +119,9 @@ def _answer(answers: list[Wire], puts: Sequence[tuple[str, Wire]], outcomes: Seq
     throttled: Exception | None = None
     for (table, entry), outcome in zip(puts, outcomes, strict=True):
         if not isinstance(outcome, Exception):
-            answers.append(outcome)
+            collection = outcome.get("ItemCollectionMetrics")
+            told = {"ItemCollectionMetrics": {table: [collection]}} if collection else {}
+            answers.append({**outcome, **told})
         elif _for_later(outcome):
             throttled = throttled or outcome
             unprocessed.setdefault(table, []).append(entry)
@@ -145,9 +147,8 @@ def _counted(answers: Sequence[Wire]) -> Wire:
         for one in [consumed] if isinstance(consumed, dict) else consumed:
             table = one["TableName"]
             capacity[table] = _sum(capacity[table], one) if table in capacity else one
-            collection = answer.get("ItemCollectionMetrics") or {}
-            if isinstance(answer.get("ConsumedCapacity"), dict) and collection:
-                metrics.setdefault(table, []).append(collection)
+        for table, collections in (answer.get("ItemCollectionMetrics") or {}).items():
+            metrics.setdefault(table, []).extend(collections)
     counted: Wire = {"ResponseMetadata": answers[-1].get("ResponseMetadata", {})}
     if capacity:
         counted["ConsumedCapacity"] = list(capacity.values())

@@ -30,10 +30,6 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def message_of(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Message", ""))
-
-
 def tried(send: Send, attempt: Attempt) -> Steps:
     """Send a write until it is made or the caller's own condition fails."""
     for _ in range(TRIES_MAX):
@@ -121,8 +117,6 @@ class Single:
 
     def _blamed(self, target: Target, request: Wire, error: ClientError) -> Steps:
         """Raise VersionError if a refused update met a version that is none."""
-        if "data type" not in message_of(error) and "operand" not in message_of(error).lower():
-            return
         keys = {name: request[name] for name in ("TableName", "Key") if name in request}
         try:
             answer = yield partial(self._methods.get_item, **keys, ConsistentRead=True)

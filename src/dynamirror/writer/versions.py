@@ -96,10 +96,16 @@ def _identified(value: Any) -> tuple[str, Any]:
     elif isinstance(value, int | Decimal):
         kind, body = "N", str(value)
     else:
-        kind, body = "B", getattr(value, "value", value)  # boto3's Binary wraps its bytes
+        kind, body = "B", value
     if kind == "N":
         return kind, canonical_number(body)
-    return kind, body if isinstance(body, str) else bytes(body)
+    if kind == "B":
+        # boto3's Binary wraps its bytes; memoryview takes whatever is bytes, and no number.
+        wrapped: Any = getattr(body, "value", body)
+        return kind, bytes(memoryview(wrapped))
+    if not isinstance(body, str):
+        raise TypeError(f"a key attribute of type {kind} is text")
+    return kind, body
 
 
 class Seen:
