@@ -11,7 +11,7 @@ import re
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 import uvloop
@@ -53,16 +53,16 @@ class StormProxy(FaultProxy):
 
     duplicates = 0.0
 
-    def __init__(self, upstream: str, *, seed: int, target: str) -> None:
+    def __init__(self, upstream: str, *, seed: int, targets: frozenset[str]) -> None:
         super().__init__(upstream, seed=seed)
         self._dice = random.Random(f"{seed}/pages")
-        self._target = target
+        self._targets = targets
 
     async def _forward(self, request: Request, client: _Client, server: _Server) -> Answer:
         answer = await super()._forward(request, client, server)
         if request.operation == "GetRecords":
             return self._repeated(request, answer)
-        if request.operation in WRITES and request.region == self._target:
+        if request.operation in WRITES and request.region in self._targets:
             self.counts["written"] += request.body.count(b'Request":') or 1
             self.counts["stale"] += b"ConditionalCheckFailed" in answer.body
         return answer
@@ -84,10 +84,21 @@ class StormProxy(FaultProxy):
 class Weather:
     """The proxy, running in a thread while in its context; it is calm until told otherwise."""
 
-    def __init__(self, upstream: str, *, seed: int, source: str, target: str) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        seed: int,
+        source: str = "",
+        target: str = "",
+        two_way: Iterable[str] = (),
+    ) -> None:
+        """``two_way``: regions each of which is source and target."""
         self._upstream = upstream
         self._seed = seed
-        self._regions = source, target
+        self._sources = frozenset(two_way) or frozenset({source})
+        self._targets = frozenset(two_way) or frozenset({target})
+        self._stricken = WRITES | {"GetItem"} if two_way else WRITES
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="weather")
 
@@ -118,14 +129,13 @@ class Weather:
 
     def blow(self, rates: Mapping[Fault, float], *, hang_s: float = ENGINE_DEADLINE_S + 1) -> None:
         """Let these faults befall the target's writes."""
-        source, target = self._regions
         self.proxy.hang_s = hang_s
         self.proxy.rules = [
-            Rule(rates=rates, operations=WRITES, regions=frozenset({target})),
+            Rule(rates=rates, operations=self._stricken, regions=self._targets),
             Rule(
                 rates=spread(SOURCE_RATE, SOURCE_FAULTS),
                 operations=SOURCE_OPERATIONS,
-                regions=frozenset({source}),
+                regions=self._sources,
             ),
         ]
 
@@ -142,7 +152,7 @@ class Weather:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        async with StormProxy(self._upstream, seed=self._seed, target=self._regions[1]) as proxy:
+        async with StormProxy(self._upstream, seed=self._seed, targets=self._targets) as proxy:
             self.proxy = proxy
             self._ready.set()
             await self._over.wait()

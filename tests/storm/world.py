@@ -89,7 +89,80 @@ class Child:
             self._process.wait()
 
 
-class World:
+class Stage:
+    """Tables in regions of a server, a configuration, and the processes that work with them."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.table = f"Storm{next(_numbers)}"
+        self.config = folder / f"{self.table}.toml"
+        self._apis: dict[str, Any] = {}
+        self._children: list[Child] = []
+        self._tables: dict[str, list[str]] = {}
+
+    def __enter__(self) -> Self:
+        self._set_up()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        left = [child for child in self._children if not child.ended]
+        for child in left:
+            child.kill()
+        for region, tables in self._tables.items():
+            for table in tables:
+                self.api(region).delete_table(TableName=table)
+        for api in self._apis.values():
+            api.close()
+        if kind is None and left:
+            raise Ended(f"{len(left)} processes were left running")
+
+    def api(self, region: str) -> Any:
+        """Return a client of one region, past any proxy."""
+        if region not in self._apis:
+            self._apis[region] = client(self.url, region)
+        return self._apis[region]
+
+    def start(self, command: str, *arguments: str) -> Child:
+        """Start ``dynamirror COMMAND CONFIG ...``."""
+        return self._start(["-c", PROGRAM, command, str(self.config), *arguments], command)
+
+    def command(self, command: str, *arguments: str) -> tuple[int, str]:
+        """Run ``dynamirror COMMAND CONFIG ...``; return its exit status and what it said."""
+        child = self.start(command, *arguments)
+        return child.end(), child.said
+
+    def wait(self, done: Callable[[], bool], within_s: float = 30.0) -> None:
+        deadline = time.monotonic() + within_s
+        while not done():
+            if time.monotonic() > deadline:
+                raise Ended(f"not so within {within_s:.0f} s")
+            time.sleep(0.05)
+
+    def _set_up(self) -> None:
+        """Make the tables."""
+
+    def _start(self, arguments: list[str], name: str) -> Child:
+        log = self.folder / f"{self.table}-{len(self._children):02d}-{name}.log"
+        self._children.append(child := Child(arguments, log))
+        return child
+
+    def _make(self, region: str, name: str, keys: dict[str, str], *, stream: bool = False) -> None:
+        kinds = zip(keys, ("HASH", "RANGE"), strict=False)
+        view = {"StreamEnabled": stream, **({"StreamViewType": BOTH_IMAGES} if stream else {})}
+        self.api(region).create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in kinds],
+            AttributeDefinitions=[
+                {"AttributeName": key, "AttributeType": kind} for key, kind in keys.items()
+            ],
+            BillingMode="PAY_PER_REQUEST",
+            StreamSpecification=view,
+        )
+        self._tables.setdefault(region, []).append(name)
+
+
+class World(Stage):
     """A source, a target, and our tables beside them; ``proxy`` is where the mirror finds both."""
 
     def __init__(
@@ -104,17 +177,11 @@ class World:
         options: str = "",
     ) -> None:
         """``keys``: the types of the key ``id`` at source and target."""
-        self.url = url
+        super().__init__(url, folder)
         self.guard = guard
-        self.folder = folder
-        self.table = f"Storm{next(_numbers)}"
-        self.config = folder / f"{self.table}.toml"
-        self.source = client(url, SOURCE)
-        self.target = client(url, TARGET)
+        self.source, self.target = self.api(SOURCE), self.api(TARGET)
         self._keys = keys
         self._stream = stream
-        self._children: list[Child] = []
-        self._tables: dict[str, list[str]] = {}
         endpoint = proxy or url
         self.text = f"""\
 [mirrors.storm]
@@ -126,34 +193,13 @@ targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
 """
         self.config.write_text(self.text)
 
-    def __enter__(self) -> Self:
+    def _set_up(self) -> None:
         name = self.table
-        self._make(self.source, name, {"id": self._keys[0]}, stream=self._stream)
-        self._make(self.source, f"{name}-dynamirror-checkpoints", {"link": "S", "shard": "S"})
-        self._make(self.source, f"{name}-dynamirror-parked", {"k": "S", "seq": "S"})
-        self._make(self.target, name, {"id": self._keys[1]})
-        self._make(self.target, f"{name}-dynamirror-ledger", {"k": "S"})
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        left = [child for child in self._children if not child.ended]
-        for child in left:
-            child.kill()
-        for api in (self.source, self.target):
-            for table in self._tables.pop(api.meta.region_name, ()):
-                api.delete_table(TableName=table)
-            api.close()
-        if kind is None and left:
-            raise Ended(f"{len(left)} processes were left running")
-
-    def start(self, command: str, *arguments: str) -> Child:
-        """Start ``dynamirror COMMAND CONFIG ...``."""
-        return self._start(["-c", PROGRAM, command, str(self.config), *arguments], command)
-
-    def command(self, command: str, *arguments: str) -> tuple[int, str]:
-        """Run ``dynamirror COMMAND CONFIG ...``; return its exit status and what it said."""
-        child = self.start(command, *arguments)
-        return child.end(), child.said
+        self._make(SOURCE, name, {"id": self._keys[0]}, stream=self._stream)
+        self._make(SOURCE, f"{name}-dynamirror-checkpoints", {"link": "S", "shard": "S"})
+        self._make(SOURCE, f"{name}-dynamirror-parked", {"k": "S", "seq": "S"})
+        self._make(TARGET, name, {"id": self._keys[1]})
+        self._make(TARGET, f"{name}-dynamirror-ledger", {"k": "S"})
 
     def writer(self, *, seed: int, keys: int, changes: int, rate: float | None = None) -> Child:
         """Start a process that changes the source's items."""
@@ -178,7 +224,7 @@ targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
         """Make the target anew, empty, with a key of another type."""
         self.target.delete_table(TableName=self.table)
         self._tables[TARGET].remove(self.table)
-        self._make(self.target, self.table, {"id": kind})
+        self._make(TARGET, self.table, {"id": kind})
 
     def status(self) -> Wire:
         """Return what ``dynamirror status --json`` tells of the mirror."""
@@ -197,32 +243,6 @@ targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
             for key in sorted(mine.keys() | theirs.keys())
             if mine.get(key) != theirs.get(key)
         ]
-
-    def wait(self, done: Callable[[], bool], within_s: float = 30.0) -> None:
-        deadline = time.monotonic() + within_s
-        while not done():
-            if time.monotonic() > deadline:
-                raise Ended(f"not so within {within_s:.0f} s")
-            time.sleep(0.05)
-
-    def _start(self, arguments: list[str], name: str) -> Child:
-        log = self.folder / f"{self.table}-{len(self._children):02d}-{name}.log"
-        self._children.append(child := Child(arguments, log))
-        return child
-
-    def _make(self, api: Any, name: str, keys: dict[str, str], *, stream: bool = False) -> None:
-        kinds = zip(keys, ("HASH", "RANGE"), strict=False)
-        view = {"StreamEnabled": stream, **({"StreamViewType": BOTH_IMAGES} if stream else {})}
-        api.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in kinds],
-            AttributeDefinitions=[
-                {"AttributeName": key, "AttributeType": kind} for key, kind in keys.items()
-            ],
-            BillingMode="PAY_PER_REQUEST",
-            StreamSpecification=view,
-        )
-        self._tables.setdefault(api.meta.region_name, []).append(name)
 
 
 def client(url: str, region: str) -> Any:

@@ -114,8 +114,8 @@ class Here:
         # Lost with the process, so it decides nothing but what is journaled.
         self._hidden: dict[str, StreamRecord] = {}
         # Likewise the keys that were brought back or made again below a tombstone: their versions
-        # may be ones that others saw of an earlier item.
-        self._again: dict[str, None] = {}
+        # may be ones that others saw of an earlier item: up to what the delete had seen.
+        self._again: dict[str, int] = {}
 
     def _read(self, record: StreamRecord, now_ms: int) -> Generator[Ask, Answer, Entry]:
         row = row_key(self.mesh.mirror, record.key)

@@ -18,11 +18,13 @@ Rules, in this order (docs/two-way.md says why each is needed):
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from dynamirror.core.carry import Carrying, restarted
 from dynamirror.core.conflict import Loss, Reason
-from dynamirror.core.mesh import Delete, Judgement, Put, Skip, Steps
+from dynamirror.core.mesh import Answer, Ask, Delete, Judgement, Put, Skip, Steps
 from dynamirror.core.rank import Rank
 from dynamirror.core.reconcile import COUNTERS_BELOW
 from dynamirror.core.record import StreamRecord
@@ -88,7 +90,8 @@ class TwoWay(Removing, Carrying):
         if tombstone is not None and tombstone.rank >= new.rank:
             while len(self._again) >= AGAIN_MAX:
                 del self._again[next(iter(self._again))]
-            self._again[row_key(self.mesh.mirror, record.key)] = None
+            row = row_key(self.mesh.mirror, record.key)
+            self._again[row] = tombstone.seen.get(self.here, -1)
             yield from self._reconcile(record, new, tombstone)
             return Skip.OUTRANKED
         if new.mirrored:
@@ -149,14 +152,28 @@ class TwoWay(Removing, Carrying):
         if old.mirrored:
             return
         if old.versioned and seen.get(self.here) == old.rank.version:
-            again = row_key(self.mesh.mirror, record.key) in self._again if self._again else False
-            if old.rank.version >= COUNTERS_BELOW and not again:
-                return
-            entry = yield from self._read(record, now_ms)
-            tombstone = entry.tombstone
-            if tombstone is None or not restarted(tombstone, old.rank, new.rank, seen, record):
+            row = row_key(self.mesh.mirror, record.key) if self._again else ""
+            if not (
+                yield from self._numbered_twice(record, old, new, self._again.get(row), now_ms)
+            ):
                 return
         loser, winner = record.old_image or {}, record.new_image
         yield from self._journal(
             Loss(record, loser, old.rank, winner, new.rank, Reason.OVERWRITTEN)
         )
+
+    def _numbered_twice(
+        self, record: StreamRecord, old: View, new: View, again: int | None, now_ms: int
+    ) -> Generator[Ask, Answer, bool]:
+        """Tell whether a version that seems to have been seen was another image's.
+
+        ``again``: what a delete had seen, below which the item was brought back or made again.
+        """
+        if old.rank.version >= COUNTERS_BELOW:
+            if again is None:
+                return False
+            if old.rank.version <= again:
+                return True  # saved on top of what a late put had brought back
+        tombstone = (yield from self._read(record, now_ms)).tombstone
+        seen = new.stamp.seen if new.stamp else {}
+        return tombstone is not None and restarted(tombstone, old.rank, new.rank, seen, record)

@@ -1,0 +1,375 @@
+"""The two-way storm: writers in every region, faults before every replica, ``kill -9``.
+
+Afterwards, by scans and the writers' own logs, and none of the package's code: all replicas hold
+the same, no more was written than may be, and who lost is in a journal.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from tests.fault_proxy import Fault
+from tests.storm.weather import Weather
+from tests.storm.world import Child, Ended, Stage, Wire, scanned
+
+REGIONS = ("us-east-1", "eu-west-1", "ap-southeast-2")
+STAMP = "_mirror"
+
+RECORDS_PER_WRITE = 3
+"""An application's write makes at most so many records at each replica: itself, a raise, a put."""
+
+STILL_S = 3.0
+"""Streams in which nothing new comes for so long are quiet."""
+
+QUIET_S_MAX = 180.0
+WRITERS_S_MAX = 1_800.0
+SQUALL_S_MAX = 0.4
+LATE_S_MAX = 6.0
+"""What hung as the engine was killed lands so long after, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One storm, told whole by these."""
+
+    seed: int
+    replicas: int
+    changes: int
+    """Of all writers together."""
+    writers: int = 2
+    """Per region."""
+    hot: int = 50
+    cold: int = 5_000
+    kills: int = 3
+    rate: float = 100.0
+    """Of all writers together, changes a second."""
+    faults: float = 0.04
+    duplicates: float = 0.2
+
+    @property
+    def replay(self) -> str:
+        """The command that runs this storm again."""
+        return (
+            f"python -m tests.soak --storms two-way --replicas {self.replicas} --seed {self.seed}"
+            f" --changes {self.changes} --keys {self.cold} --hot {self.hot} --kills {self.kills}"
+            f" --rate {self.rate:g}"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """How a storm went."""
+
+    plan: Plan
+    seconds: float
+    kills: int
+    writes: int
+    records: int
+    """Of all streams: the applications' writes and the mirror's."""
+    lost: int
+    """Writes that lost to a concurrent one, by the writers' logs."""
+    journaled: int
+    spare: int
+    """Journaled, but not lost."""
+    counts: dict[str, int]
+    wrong: list[str] = field(default_factory=list)
+
+    def require_clean(self) -> None:
+        """Raise with what is wrong, and the command that replays it."""
+        if self.wrong:
+            shown = "\n".join(self.wrong[:10])
+            raise AssertionError(f"{len(self.wrong)} wrong\n{shown}\nreplay: {self.plan.replay}")
+
+
+class Regions(Stage):
+    """The replicas of a two-way mirror; all but the first made by ``init``."""
+
+    def __init__(
+        self, url: str, folder: Path, count: int, *, proxy: str, options: str = ""
+    ) -> None:
+        super().__init__(url, folder)
+        self.names = REGIONS[:count]
+        first = (
+            f'{{ region = "{self.names[0]}", table = "{self.table}", endpoint_url = "{proxy}" }}'
+        )
+        others = [f'{{ region = "{name}", endpoint_url = "{proxy}" }}' for name in self.names[1:]]
+        self.text = f"""\
+[mirrors.storm]
+mode = "two-way"
+replicas = [{", ".join([first, *others])}]
+{options}
+"""
+        self.config.write_text(self.text)
+
+    def _set_up(self) -> None:
+        self._make(self.names[0], self.table, {"id": "S"}, stream=True)
+        direct = self.folder / f"{self.table}-direct.toml"
+        direct.write_text(self.text.replace(self._proxy_url(), self.url))
+        child = self._start(
+            ["-c", "from dynamirror.cli.main import main; main()", "init", str(direct), "--yes"],
+            "init",
+        )
+        if child.end() != 0:
+            raise Ended(f"init failed:\n{child.said}")
+        for name in self.names:
+            found = self.api(name).list_tables()["TableNames"]
+            self._tables[name] = [one for one in found if one.startswith(self.table)]
+
+    def _proxy_url(self) -> str:
+        return self.text.partition('endpoint_url = "')[2].partition('"')[0]
+
+    def region_writer(self, plan: Plan, number: int) -> Child:
+        """Start a process that writes to one region."""
+        total = plan.writers * plan.replicas
+        region = self.names[number % plan.replicas]
+        words = {"endpoint": self.url, "region": region, "table": self.table}
+        numbers = {
+            "seed": plan.seed,
+            "number": number,
+            "writers": total,
+            "changes": plan.changes // total,
+            "hot": plan.hot,
+            "cold": plan.cold,
+            "rate": plan.rate / total,
+        }
+        options = [f"--{name}={value}" for name, value in {**words, **numbers}.items()]
+        return self._start(["-m", "tests.storm.region_writer", *options], f"writer-{number}")
+
+    def items(self) -> dict[str, dict[str, Wire]]:
+        """Return every replica's items by key, without our attribute."""
+        found = {}
+        for name in self.names:
+            items = scanned(self.api(name), self.table)
+            for item in items.values():
+                item.pop(STAMP, None)
+            found[name] = {item["id"][1]: item for item in items.values()}
+        return found
+
+    def journal(self) -> list[tuple[str, str]]:
+        """Return key and value of every loser that is told of in a journal."""
+        found = []
+        for name in self.names:
+            pages = self.api(name).get_paginator("scan")
+            for page in pages.paginate(TableName=f"{self.table}-dynamirror-journal"):
+                for row in page["Items"]:
+                    if "reason" in row:
+                        loser = json.loads(row["images"]["S"])["loser"]
+                        found.append((loser["id"]["S"], loser["value"]["S"]))
+        return found
+
+
+class Streams:
+    """Counts what was written to every replica, by reading their streams."""
+
+    def __init__(self, world: Regions) -> None:
+        self.count = 0
+        self._iterators: dict[Any, str] = {}
+        for name in world.names:
+            table = world.api(name).describe_table(TableName=world.table)["Table"]
+            api = boto3.client(
+                "dynamodbstreams",
+                region_name=name,
+                endpoint_url=world.url,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+            )
+            arn = table["LatestStreamArn"]
+            for shard in api.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+                self._iterators[api] = api.get_shard_iterator(
+                    StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+                )["ShardIterator"]
+
+    def read(self) -> int:
+        """Return how many records there are by now."""
+        for api, iterator in self._iterators.items():
+            following, more = iterator, True
+            while more:
+                page = api.get_records(ShardIterator=following, Limit=1_000)
+                following, more = page["NextShardIterator"], bool(page["Records"])
+                self.count += len(page["Records"])
+            self._iterators[api] = following
+        return self.count
+
+    def wait_quiet(self, alive: Callable[[], None]) -> None:
+        """Wait until nothing new comes. Raises Ended if it goes on and on."""
+        deadline = time.monotonic() + QUIET_S_MAX
+        since, last = time.monotonic(), self.read()
+        while time.monotonic() - since < STILL_S:
+            alive()
+            time.sleep(0.2)
+            if self.read() != last:
+                since, last = time.monotonic(), self.count
+            if time.monotonic() > deadline:
+                raise Ended(f"streams are never quiet: {self.count} records")
+
+    def close(self) -> None:
+        for api in self._iterators:
+            api.close()
+
+
+@contextmanager
+def _replayable(plan: Plan) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"replay: {plan.replay}")
+        raise
+
+
+def run_storm(plan: Plan, url: str, folder: Path) -> Result:
+    """Run the engine through a storm, and check all that is promised."""
+    with (
+        _replayable(plan),
+        Weather(url, seed=plan.seed, two_way=REGIONS[: plan.replicas]) as weather,
+        Regions(url, folder, plan.replicas, proxy=weather.endpoint) as world,
+    ):
+        return _Storm(plan, weather, world).run()
+
+
+class _Storm:
+    def __init__(self, plan: Plan, weather: Weather, world: Regions) -> None:
+        self._plan = plan
+        self._weather = weather
+        self._world = world
+        self._dice = random.Random(f"{plan.seed}/kills")
+
+    def run(self) -> Result:
+        plan, world = self._plan, self._world
+        began = time.monotonic()
+        total = plan.writers * plan.replicas
+        writers = [world.region_writer(plan, number) for number in range(total)]
+        self._rage()
+        engine = world.start("run")
+        for _ in range(plan.kills):
+            engine = self._killed(engine)
+        for writer in writers:
+            if writer.end(WRITERS_S_MAX) != 0:
+                raise Ended(f"a writer failed: {writer.said[-3_000:]}")
+        world.wait(lambda: "starting" in engine.said)
+        streams = Streams(world)
+        streams.wait_quiet(engine.require_running)
+        self._weather.calm()  # what was kept back has landed now
+        streams.wait_quiet(engine.require_running)
+        seconds = time.monotonic() - began
+        if engine.terminate() != 0:
+            raise Ended(f"SIGTERM did not end the engine well:\n{engine.said[-3_000:]}")
+        for _ in world.names:  # what one mirrors is news to the others
+            status, said = world.command("run", "--once")
+            if status != 0:
+                raise Ended(f"run --once failed:\n{said[-3_000:]}")
+        records = streams.read()
+        streams.close()
+        log = [json.loads(line) for writer in writers for line in writer.said.splitlines()]
+        return judged(plan, world, log, records=records, seconds=seconds, weather=weather_of(self))
+
+    @property
+    def weather(self) -> Weather:
+        return self._weather
+
+    def _rage(self) -> None:
+        plan = self._plan
+        self._weather.storm(plan.faults, duplicates=plan.duplicates, batches=False, hang_rate=0.0)
+
+    def _killed(self, engine: Child) -> Child:
+        """Kill the engine at a moment when much is on its way, and start it again."""
+        lasts_s = self._plan.changes / self._plan.rate
+        time.sleep(self._dice.uniform(0.5, 1.0) * lasts_s / (self._plan.kills + 1))
+        late_s = self._dice.uniform(0.5, LATE_S_MAX)
+        self._weather.blow({Fault.HANG: 0.5, Fault.RESET_AFTER: 0.1}, hang_s=late_s)
+        time.sleep(self._dice.uniform(0.02, SQUALL_S_MAX))
+        engine.require_running()
+        engine.kill()
+        self._rage()
+        return self._world.start("run")
+
+
+def weather_of(storm: _Storm) -> dict[str, int]:
+    return dict(storm.weather.counts)
+
+
+def judged(
+    plan: Plan,
+    world: Regions,
+    log: list[Wire],
+    *,
+    records: int,
+    seconds: float,
+    weather: dict[str, int],
+) -> Result:
+    """Compare, and judge by the writers' logs."""
+    items = world.items()
+    wrong = _differing(items)
+    left = next(iter(items.values()))
+    journal = world.journal()
+    stories: dict[str, list[Wire]] = defaultdict(list)
+    for line in log:
+        stories[line["key"]].append(line)
+    lost: set[tuple[str, str]] = set()
+    for key, story in stories.items():
+        item = left.get(key)
+        found = {(key, line["value"]) for line in _lost(story, item)}
+        lost |= found
+        if key.startswith("hybrid"):
+            wrong += [f"{value} of {key} is lost unseen" for _, value in found - set(journal)]
+            wrong += _not_highest(world, key, story, item)
+        elif key.startswith("own") and found:
+            wrong.append(f"{key}: lost {found}, though one writer wrote it")
+    spare = set(journal) - lost
+    wrong += [f"{value} of {key} is journaled, not lost" for key, value in spare if "own-h" in key]
+    if records > RECORDS_PER_WRITE * plan.replicas * len(log):
+        wrong.append(f"{records} records for {len(log)} writes")
+    return Result(
+        plan=plan,
+        seconds=seconds,
+        kills=plan.kills,
+        writes=len(log),
+        records=records,
+        lost=len(lost),
+        journaled=len(set(journal)),
+        spare=len(spare),
+        counts=weather,
+        wrong=wrong,
+    )
+
+
+def _differing(items: dict[str, dict[str, Wire]]) -> list[str]:
+    keys = set().union(*items.values())
+    held = {key: [replica.get(key) for replica in items.values()] for key in sorted(keys)}
+    return [
+        f"{key} differs: {images}"
+        for key, images in held.items()
+        if any(image != images[0] for image in images)
+    ]
+
+
+def _lost(story: list[Wire], item: Wire | None) -> list[Wire]:
+    """Return the saves that no other write knew, and that are not what is left."""
+    known = Counter(line["knew"] for line in story)
+    left = item["value"][1] if item else None
+    return [
+        line
+        for line in story
+        if line["how"] != "delete" and not known[line["value"]] and line["value"] != left
+    ]
+
+
+def _not_highest(world: Regions, key: str, story: list[Wire], item: Wire | None) -> list[str]:
+    def rank(line: Wire) -> tuple[int, int]:
+        return line["version"], -world.names.index(line["at"])
+
+    saves = [line for line in story if line["how"] != "delete"]
+    highest = max(saves, key=rank, default=None)
+    if highest is None or (item and item["value"][1] == highest["value"]):
+        return []
+    if any(line["how"] == "delete" and rank(line) > rank(highest) for line in story):
+        return []
+    return [f"{key}: {highest['value']} has the highest rank, but {item} is left"]
