@@ -108,7 +108,7 @@ async def _perform(
             return await work(mirror)
         except* DynamirrorError as group:
             error = _first(group)
-            output.failure(mirror.name, error)
+            output.failure(mirror.title, error)
             end = error.exit_status
         return end
 

@@ -16,7 +16,7 @@ from dynamirror.cli.arguments import (
     reporting,
     wired,
 )
-from dynamirror.config.model import Guard, Mirror
+from dynamirror.config.model import Mirror
 from dynamirror.engine.backfill import Copied
 from dynamirror.engine.findings import label
 from dynamirror.errors import Exit
@@ -76,12 +76,12 @@ def command(
     with output.progress("backfill") as progress:
 
         async def work(mirror: Mirror) -> Exit:
-            how = "" if mirror.guard is Guard.LEDGER else ", the mirror is paused meanwhile"
+            how = "" if mirror.copies_beside else ", the mirror is paused meanwhile"
             targets = ", ".join(map(label, mirror.targets))
             if not as_json:
-                output.aside(f"{mirror.name}: copying {label(mirror.source)} to {targets}{how}")
+                output.aside(f"{mirror.title}: copying {label(mirror.source)} to {targets}{how}")
             copied = await backfill_of(wiring, mirror).run(
-                lambda so_far: progress.update(mirror.name, so_far.items, so_far.expected_items),
+                lambda so_far: progress.update(mirror.title, so_far.items, so_far.expected_items),
                 segment,
             )
             done[mirror.title] = copied

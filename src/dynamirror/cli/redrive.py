@@ -37,12 +37,12 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
 
         async def work(mirror: Mirror) -> Exit:
             def left(key: Wire, error: DynamirrorError) -> None:
-                output.line("left", mirror=mirror.name, key=key, error=str(error))
+                output.line("left", mirror=mirror.title, key=key, error=str(error))
                 shown = msgspec.json.encode(key).decode()
-                output.say(f"{mirror.name}: {shown} still can't be applied: {error}", "bad")
+                output.say(f"{mirror.title}: {shown} still can't be applied: {error}", "bad")
 
             done[mirror.title] = redriven = await redriver_of(wiring, mirror).run(
-                lambda so_far: progress.update(mirror.name, so_far.keys + so_far.left, 0),
+                lambda so_far: progress.update(mirror.title, so_far.keys + so_far.left, 0),
                 left,
             )
             return Exit.FINDING if redriven.left else Exit.DONE

@@ -104,7 +104,7 @@ async def _show_json(output: Output, consumers: Sequence[Consumer]) -> None:
         await asyncio.sleep(REPORT_S)
         for consumer in consumers:
             report = msgspec.structs.asdict(consumer.report())
-            output.line("report", mirror=consumer.links.mirror.name, **report)
+            output.line("report", mirror=consumer.links.mirror.title, **report)
 
 
 async def _show_live(output: Output, consumers: Sequence[Consumer]) -> None:
@@ -122,7 +122,7 @@ async def _show_plain(output: Output, consumers: Sequence[Consumer]) -> None:
 
     def tell() -> None:
         for consumer in consumers:
-            name, report = consumer.links.mirror.name, consumer.report()
+            name, report = consumer.links.mirror.title, consumer.report()
             if told.get(name) != (report.records, report.parked_keys):
                 told[name] = (report.records, report.parked_keys)
                 figures = zip(HEADER[1:], _row(consumer)[1:], strict=True)
@@ -139,7 +139,7 @@ async def _show_plain(output: Output, consumers: Sequence[Consumer]) -> None:
 def _row(consumer: Consumer) -> tuple[str, ...]:
     report = consumer.report()
     return (
-        consumer.links.mirror.name,
+        consumer.links.mirror.title,
         report.state,
         f"{report.records:,}",
         f"{report.applied:,}",

@@ -33,8 +33,9 @@ def command(
     """Compare the tables of every mirror, item by item.
 
     Safe while both tables are written: what differs is looked at again until it is the same or
-    surely isn't. Drift is an item that is missing at the target, extra there, or different.
-    Changes nothing.
+    surely isn't. Drift is an item that is missing at the target, extra there, or different. In a
+    two-way mirror every pair of replicas is compared once, and each item's rank too. Changes
+    nothing.
 
     \b
     Example:
@@ -45,15 +46,15 @@ def command(
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
     wiring = wired(ctx, config)
-    mirrors = chosen(wiring.config, mirror)
+    mirrors = [one for one in chosen(wiring.config, mirror) if one.compared]
     done: dict[str, Compared] = {}
     with output.progress("verify") as progress:
 
         async def work(mirror: Mirror) -> Exit:
-            drifts = _Drifts(output, mirror.name)
+            drifts = _Drifts(output, mirror.title)
             done[mirror.title] = compared = await verifier_of(wiring, mirror).run(
                 drifts.tell,
-                lambda so_far: progress.update(mirror.name, so_far.items, so_far.expected_items),
+                lambda so_far: progress.update(mirror.title, so_far.items, so_far.expected_items),
             )
             return Exit.DONE if compared.equal else Exit.FINDING
 

@@ -90,6 +90,16 @@ class OneWay:
         """What people know it by: a mirror's name, and which of its sides, if it has several."""
         return self.name
 
+    @property
+    def compared(self) -> tuple[Place, ...]:
+        """The tables that its source's is compared with, so that each pair is looked at once."""
+        return self.targets
+
+    @property
+    def copies_beside(self) -> bool:
+        """Whether items can be copied beside the running stream: late copies are refused."""
+        return self.guard is Guard.LEDGER
+
     def ledger_of(self, target: Place) -> str:
         """Return the name of the ledger beside a target."""
         return self.ledger_table or f"{target.table}-dynamirror-ledger"
@@ -125,6 +135,17 @@ class Side(OneWay):
     def title(self) -> str:
         """What people know it by."""
         return self.link
+
+    @property
+    def compared(self) -> tuple[Place, ...]:
+        """The weaker replicas; with the stronger ones, these compare themselves."""
+        place = [replica.name for replica in self.replicas].index(self.source.name)
+        return self.replicas[place + 1 :]
+
+    @property
+    def copies_beside(self) -> bool:
+        """A copy is put by its rank, as every write is."""
+        return True
 
     def journal_of(self, replica: Place) -> str:
         """Return the name of the journal beside a replica."""
