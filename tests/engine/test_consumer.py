@@ -364,8 +364,12 @@ def test_what_can_never_be_applied_stops_the_mirror_and_stays_unread(guard: Guar
             world.put(name)
         with pytest.raises(PoisonError):
             await once(world)
+        stopped = (await world.checkpoints.load()).stopped
+        assert stopped is not None
+        assert "can't be applied" in stopped
         watch.refuses = lambda _: None
         await once(world)
+        assert (await world.checkpoints.load()).stopped is None
         assert world.differences() == []
 
     run(main)

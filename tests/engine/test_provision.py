@@ -217,6 +217,21 @@ def test_a_table_that_is_not_ours_is_left_alone() -> None:
     assert any("id (S), not k (S), seq (S)" in finding.what for finding in made.findings)
 
 
+def test_a_target_of_another_key_is_left_to_the_user() -> None:
+    """Init replaces nothing, and doesn't say that all is done."""
+    regions = Regions()
+    regions.source()
+    other = {
+        "KeySchema": [{"AttributeName": "other", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "other", "AttributeType": "S"}],
+    }
+    regions.eu.perform("CreateTable", {"TableName": "Stories", **SIMPLE, **other})
+
+    findings = [one for one in regions.plan().findings if one.severity is Severity.UNUSABLE]
+
+    assert ["its key is other (S)" in one.what for one in findings] == [True]
+
+
 def test_expiry_by_another_attribute_is_a_finding() -> None:
     """Time to live goes by one attribute per table: init doesn't take it away from another."""
     regions = Regions()

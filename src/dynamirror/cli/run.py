@@ -19,14 +19,16 @@ from dynamirror.errors import Exit
 from dynamirror.runtimes.process import mirror_all, run
 from dynamirror.wiring import Wiring
 
+log = logging.getLogger("dynamirror")
+
 LIVE_S = 1.0
 """Time between two looks at the consumers, on a terminal."""
 
 REPORT_S = 5.0
 """The same with --json."""
 
-PLAIN_S = 30.0
-"""The same in a log file; and only if something has changed."""
+PLAIN_S = 10.0
+"""The same in a log file."""
 
 HEADER = (
     "MIRROR",
@@ -96,15 +98,21 @@ async def _show(output: Output, consumers: Sequence[Consumer]) -> None:
     elif output.live_terminal:
         await _show_live(output, consumers)
     else:
-        await _show_plain(output, consumers)
+        await _show_plain(consumers)
 
 
 async def _show_json(output: Output, consumers: Sequence[Consumer]) -> None:
-    while True:
-        await asyncio.sleep(REPORT_S)
+    def tell() -> None:
         for consumer in consumers:
             report = msgspec.structs.asdict(consumer.report())
             output.line("report", mirror=consumer.links.mirror.title, **report)
+
+    try:
+        while True:
+            await asyncio.sleep(REPORT_S)
+            tell()
+    finally:
+        tell()
 
 
 async def _show_live(output: Output, consumers: Sequence[Consumer]) -> None:
@@ -117,16 +125,12 @@ async def _show_live(output: Output, consumers: Sequence[Consumer]) -> None:
             live.show([_row(consumer) for consumer in consumers])
 
 
-async def _show_plain(output: Output, consumers: Sequence[Consumer]) -> None:
-    told: dict[str, tuple[int, int]] = {}
-
+async def _show_plain(consumers: Sequence[Consumer]) -> None:
     def tell() -> None:
         for consumer in consumers:
-            name, report = consumer.links.mirror.title, consumer.report()
-            if told.get(name) != (report.records, report.parked_keys):
-                told[name] = (report.records, report.parked_keys)
-                figures = zip(HEADER[1:], _row(consumer)[1:], strict=True)
-                output.aside(f"{name}: " + ", ".join(f"{k.lower()} {v}" for k, v in figures))
+            figures = zip(HEADER[1:], _row(consumer)[1:], strict=True)
+            told = ", ".join(f"{name.lower()} {figure}" for name, figure in figures)
+            log.info("%s: %s", consumer.links.mirror.title, told)
 
     try:
         while True:

@@ -58,11 +58,12 @@ def _print(output: Output, statuses: list[Status]) -> None:
     output.table(HEADER, [_row(status) for status in statuses])
     for status in statuses:
         if status.held_by:
-            output.say(f"{status.mirror}: read by {status.held_by}")
+            # What follows in parentheses is for other processes.
+            output.say(f"{status.mirror}: read by {status.held_by.partition(' (')[0]}")
         for trouble in status.report.trouble if status.report else ():
             output.say(f"{status.mirror}: trying again: {trouble}", "finding")
         if status.why:
-            output.say(f"{status.mirror}: history lost: {status.why}", "bad")
+            output.say(f"{status.mirror}: {status.state}: {status.why}", "bad")
         if status.hint:
             output.say(f"{status.mirror}: {status.hint}")
 

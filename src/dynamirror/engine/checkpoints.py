@@ -32,6 +32,8 @@ PAUSED_ROW = "#paused"
 """In which the holder of the lease says for whom it has paused."""
 BACKFILL_ROW = "#backfill"
 TARGETS_ROW = "#targets"
+STOPPED_ROW = "#stopped"
+"""Why the last process that read the stream ended, if it was not of its own will."""
 
 DONE_DAYS = 7
 """How long the row of a shard read to its end is kept: long after the shard itself is gone."""
@@ -54,6 +56,8 @@ class Known(msgspec.Struct, frozen=True):
     paused: tuple[str, ...] = ()
     """For whom the holder of the lease has paused."""
     backfill: dict[str, Any] | None = None
+    stopped: str | None = None
+    """Why the last process that read the stream ended, if it was not of its own will."""
     targets: tuple[str, ...] | None = None
     """The targets that have all that came before the positions; None: not written yet."""
 
@@ -259,5 +263,6 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
         },
         tuple(rows.get(PAUSED_ROW, {}).get("for_whom", ())),
         rows.get(BACKFILL_ROW),
+        rows.get(STOPPED_ROW, {}).get("why"),
         tuple(rows[TARGETS_ROW]["names"]) if TARGETS_ROW in rows else None,
     )

@@ -13,14 +13,28 @@ import msgspec
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import encode
 from dynamirror.engine.apply import Applier
-from dynamirror.engine.checkpoints import PAUSED_ROW, TARGETS_ROW, Checkpoints, Known, epoch_of
+from dynamirror.engine.checkpoints import (
+    PAUSED_ROW,
+    STOPPED_ROW,
+    TARGETS_ROW,
+    Checkpoints,
+    Known,
+    epoch_of,
+)
 from dynamirror.engine.follow import Follower, to_each
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.shard import Reading
 from dynamirror.engine.source import stream_of
-from dynamirror.errors import HeldError, HistoryLostError, NewTargetError, NotFoundError
+from dynamirror.errors import (
+    HeldError,
+    HistoryLostError,
+    NewTargetError,
+    NotFoundError,
+    PoisonError,
+    ServiceError,
+)
 from dynamirror.ports import Clock, DynamoDB
 
 FINISH_S = 20.0
@@ -96,7 +110,13 @@ class Consumer:
         await self._lease.acquire()
         try:
             known, stream = await self._begin()
+            if known.stopped is not None:
+                await self._checkpoints.delete(STOPPED_ROW)
             await self._follow(known, stream, once=once)
+        except (PoisonError, ServiceError) as error:
+            # For ``status``, which else could only say that nobody reads the stream.
+            await self._checkpoints.put(STOPPED_ROW, why=str(error), at_ms=self._clock())
+            raise
         finally:
             await asyncio.shield(self._lease.release())
 

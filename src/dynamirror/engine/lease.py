@@ -127,4 +127,5 @@ class Lease:
             raise self._held_by(held["owner"] if held else "another process") from None
 
     def _held_by(self, owner: str) -> HeldError:
-        return HeldError(f"the stream of {self._checkpoints.link} is read by {owner}")
+        name = owner.partition(" (")[0]
+        return HeldError(f"the stream of {self._checkpoints.link} is read by {name}")

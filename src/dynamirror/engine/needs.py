@@ -138,8 +138,8 @@ def of_keys(target: Place, table: Table, source: Table) -> Iterator[Finding]:
             Severity.UNUSABLE,
             target,
             f"its key is {theirs}, the source's is {mine}",
-            "name a target table with the source's key, or let `dynamirror init CONFIG --yes`"
-            " make one",
+            "name another table, one with the source's key or none: a table's key can't be changed,"
+            " and `dynamirror init CONFIG --yes` makes what isn't there",
         )
 
 

@@ -6,8 +6,11 @@ rather learn that nobody answers.
 
 from __future__ import annotations
 
+from dynamirror.config.model import Place
+from dynamirror.core.values import encode
+from dynamirror.engine.findings import label
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import DynamirrorError, ServiceError
+from dynamirror.errors import AccessDeniedError, DynamirrorError, NotFoundError, ServiceError
 from dynamirror.ports import DynamoDB
 
 ATTEMPTS_MAX = 5
@@ -41,3 +44,16 @@ class Patient:
     async def close(self) -> None:
         """Drop the connections."""
         await self._api.close()
+
+
+async def see(api: DynamoDB, place: Place, backoff: Backoff) -> None:
+    """See that a place answers and has its table, before something is tried there for ever.
+
+    Raises UnansweredError, and NotFoundError naming the table.
+    """
+    try:
+        await Patient(api, backoff).call("DescribeTable", encode({"TableName": place.table}))
+    except NotFoundError as error:
+        raise NotFoundError(error.code, f"there is no table {label(place)}") from error
+    except AccessDeniedError:
+        return  # it answers; whether what is needed is allowed will show

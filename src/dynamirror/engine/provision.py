@@ -18,6 +18,7 @@ from dynamirror.engine.needs import (
     EXPIRES_AT,
     IMAGES,
     Ours,
+    of_keys,
     spot,
     tables_of_ours,
     view_type,
@@ -150,8 +151,10 @@ class _Planner:
             raise NoSourceError(f"mirror {mirror.name}: no table {label(mirror.source)}")
         self._stream(mirror, source.table)
         for target in mirror.targets:
-            if self._world[spot(target)].table is None:
+            if (there := self._world[spot(target)].table) is None:
                 self._target(mirror, target, source.table, source.expires_by)
+            else:
+                self.findings += of_keys(target, there, source.table)
         for ours in tables_of_ours(mirror):
             self._ours(mirror, ours)
 

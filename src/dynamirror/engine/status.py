@@ -59,7 +59,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     targets: list[str]
     state: State
     why: str | None = None
-    """Of history lost: what happened."""
+    """Of history lost, and of a mirror that stopped at an error: what happened."""
     hint: str | None = None
     """The next command to type, if something is to be done."""
     held_by: str | None = None
@@ -83,7 +83,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         """What ``status`` ends with for this mirror."""
         if self.state is State.HISTORY_LOST:
             return Exit.HISTORY_LOST
-        return Exit.FINDING if self.parked_keys else Exit.DONE
+        return Exit.FINDING if self.parked_keys or self.why else Exit.DONE
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +138,7 @@ def judged(mirror: Mirror, seen: Seen) -> Status:
         state = State.PAUSED if report and report.state == "paused" else State.FOLLOWING
     else:
         state = State.STOPPED if known.streams else State.NOT_STARTED
+        why = known.stopped
     lag_ms = report.lag_ms if report else None
     if report is None and oldest_ms is not None:
         lag_ms = max(0, now_ms - oldest_ms)

@@ -13,6 +13,7 @@ from dynamirror.config.model import Mirror
 from dynamirror.engine.backfill import Backfill
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.lease import Lease
+from dynamirror.engine.patience import see
 from dynamirror.engine.redrive import Redriver
 from dynamirror.engine.verify import Verifier
 from dynamirror.errors import DynamirrorError, Exit
@@ -94,9 +95,13 @@ async def mirror_all(
 
     SIGTERM and SIGINT end it in order: what was read is applied, positions are saved.
     """
-    consumers = [consumer_of(wiring, mirror) for mirror in wiring.config.mirrors]
+    mirrors = wiring.config.mirrors
+    consumers = [consumer_of(wiring, mirror) for mirror in mirrors]
     on_start(consumers)
-    tasks = [asyncio.create_task(_run(consumer, once=once)) for consumer in consumers]
+    tasks = [
+        asyncio.create_task(_run(wiring, mirror, consumer, once=once))
+        for mirror, consumer in zip(mirrors, consumers, strict=True)
+    ]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, tasks)
@@ -109,16 +114,25 @@ async def mirror_all(
     return max(ends, key=SEVERITY.index)
 
 
+async def see_all(wiring: Wiring, mirror: Mirror) -> None:
+    """See that every place of a mirror answers and has its table; see ``patience.see``."""
+    for place in (mirror.source, *mirror.targets):
+        await see(wiring.api(place, mirror.transport), place, wiring.backoff)
+
+
 def _stop(tasks: list[asyncio.Task[Exit]]) -> None:
-    log.info("stopping: what was read is still applied")
-    for task in tasks:
+    waiting = [task for task in tasks if not task.done()]
+    if waiting:
+        log.info("stopping: what was read is still applied")
+    for task in waiting:
         task.cancel()
 
 
-async def _run(consumer: Consumer, *, once: bool) -> Exit:
-    name = consumer.links.mirror.title
+async def _run(wiring: Wiring, mirror: Mirror, consumer: Consumer, *, once: bool) -> Exit:
+    name = mirror.title
     log.info("mirror %s: starting", name)
     try:
+        await see_all(wiring, mirror)
         await consumer.run(once=once)
     except asyncio.CancelledError:
         log.info("mirror %s: stopped, positions are saved", name)
@@ -126,7 +140,7 @@ async def _run(consumer: Consumer, *, once: bool) -> Exit:
             log.warning("mirror %s: not everything was applied yet", name)
             return Exit.FINDING
     except DynamirrorError as error:
-        hint = error.hint.replace("NAME", name)
+        hint = error.hint.replace("NAME", mirror.name)
         log.error("mirror %s stopped: %s. %s", name, error, hint)  # noqa: TRY400
         return error.exit_status
     parking = consumer.links.parking
