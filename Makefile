@@ -12,7 +12,8 @@ SERVER_PACKAGE := ministack==1.5.33
 .PHONY: help demo test lint coverage bench soak clean
 
 help:
-	@echo "make demo      two regions on this machine: a table copied, changes followed, both compared"
+	@echo "make demo      two regions on this machine: tables copied, changes followed, all compared;"
+	@echo "               with SERVE=1 it goes on afterwards, to be tried by hand"
 	@echo "make test      every test, those against a real server included"
 	@echo "make lint      format, lint, types, direction of imports"
 	@echo "make coverage  the pure core's tests reach every branch of it"
@@ -64,6 +65,5 @@ $(VENV)/dev: $(VENV)/ready
 $(SERVER)/ready: $(VENV)/bin/python
 	@echo "setting up $(SERVER) ..."
 	@$(PYTHON) -m venv $(SERVER)
-	@$(SERVER)/bin/python -m pip install --quiet --upgrade pip
-	@$(SERVER)/bin/python -m pip install --quiet '$(SERVER_PACKAGE)'
+	@$(SERVER)/bin/python -m pip install --quiet --upgrade pip '$(SERVER_PACKAGE)' || { rm -rf $(SERVER); echo "pip can't install the embedded server, $(SERVER_PACKAGE): check the network or pip's index settings"; exit 2; }
 	@touch $@
