@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from dynamirror.aws.client import connect
 from dynamirror.config.model import Config, Guard, Mirror, Place, Side, Transport
+from dynamirror.config.relations import same_table
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links
 from dynamirror.engine.mesh import MeshLinks
@@ -88,9 +89,5 @@ class Wiring:
             mirror.sequence_attribute
             for mirror in self.config.mirrors
             if mirror.guard is Guard.ITEM
-            and any(
-                (target.region, target.table, target.account)
-                == (source.region, source.table, source.account)
-                for target in mirror.targets
-            )
+            and any(same_table(target, source) for target in mirror.targets)
         ]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TABLE_NAME_CHARACTERS_MAX = 255  # Developer Guide, 'Naming rules'
 
+READERS_MAX = 2  # Developer Guide, 'DynamoDB Streams': more than two per shard are throttled
+
 _ENDPOINT_OF_AWS = r".*\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)(:443)?"
 
 
@@ -51,6 +53,13 @@ def between(mirrors: Sequence[Declared]) -> Iterator[Problem]:
         yield from _within(mirror, tables, writers)
     yield from dict.fromkeys(_ours(mirrors, tables))
     yield from _cycles(mirrors, tables)
+    yield from _readers(mirrors, tables)
+
+
+def same_table(one: Place, other: Place) -> bool:
+    """Tell whether two places are one table, as far as they tell."""
+    tables = _Tables()
+    return tables.which(one) == tables.which(other)
 
 
 class _Tables:
@@ -160,6 +169,22 @@ def _cycles(mirrors: Sequence[Declared], tables: _Tables) -> Iterator[Problem]:
             )
         else:
             onward.setdefault(start, []).append(end)
+
+
+def _readers(mirrors: Sequence[Declared], tables: _Tables) -> Iterator[Problem]:
+    """Yield the mirrors too many of a table: each reads its stream."""
+    readers: dict[Table, int] = {}
+    for mirror in mirrors:
+        for one in mirror.mirrors:
+            table = tables.which(one.source)
+            readers[table] = readers.get(table, 0) + 1
+            if readers[table] > READERS_MAX:
+                yield Problem(
+                    f"{mirror.path}.source",
+                    _label(one.source),
+                    "a stream takes two readers, and two mirrors read this one already: "
+                    "give one of them the targets of this",
+                )
 
 
 def _way(onward: Mapping[Table, list[Table]], start: Table, end: Table) -> list[Table]:
