@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,13 +13,12 @@ import click
 from dynamirror.aws.client import connect
 from dynamirror.aws.credentials import EnvironmentCredentials
 from dynamirror.cli.arguments import open_output
-from dynamirror.cli.output import Live, Output, Progressing
+from dynamirror.cli.output import Live, Output, Progressing, counted
 from dynamirror.config.load import load
 from dynamirror.config.model import Place, Transport
-from dynamirror.demo.play import Script, configuration, keep_running, play
+from dynamirror.demo.play import Ended, Row, Script, configuration, keep_running, play
 from dynamirror.demo.server import EmbeddedServer
 from dynamirror.engine.backfill import Copied
-from dynamirror.engine.consumer import Report
 from dynamirror.engine.verify import Compared, Drift
 from dynamirror.errors import Exit
 from dynamirror.ports import DynamoDB
@@ -28,18 +28,19 @@ from dynamirror.wiring import Wiring
 # What the embedded server takes; the user's own credentials and proxies stay out of it.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
-HEADER = ("mirror", "state", "written", "read", "applied", "lag ms", "in flight", "retries")
+HEADER = ("  mirror", "state", "written", "read", "applied", "lag ms", "in flight", "retries")
 
 BY_HAND = """
-The mirror goes on; end it with Ctrl-C. From another terminal:
+The mirrors go on; end them with Ctrl-C. From another terminal:
 
   export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_ENDPOINT_URL={url}
   aws dynamodb put-item --region us-east-1 --table-name Stories --item '{{"id": {{"S": "mine"}}}}'
   aws dynamodb get-item --region eu-west-1 --table-name Stories --key '{{"id": {{"S": "mine"}}}}'
   dynamirror status {config}
+  dynamirror conflicts {config}
 """
 
-PLAIN_TICKS = 20
+PLAIN_TICKS = 30
 """Without a terminal, every so many looks at the engine make a line."""
 
 
@@ -65,31 +66,36 @@ class Shown:
     def note(self, sentence: str) -> None:
         self._output.say(f"  {sentence}")
 
-    def copied(self, copied: Copied) -> None:
-        self._far("backfill", copied.items, copied.expected_items)
+    def copied(self, title: str, copied: Copied) -> None:
+        self._far("backfill", title, copied.items, copied.expected_items)
 
-    def compared(self, compared: Compared) -> None:
-        self._far("verify", compared.items, compared.expected_items)
+    def compared(self, title: str, compared: Compared) -> None:
+        self._far("verify", title, compared.items, compared.expected_items)
 
-    def drift(self, drift: Drift) -> None:
-        self._output.say(f"  {drift.kind} in {drift.target}: {drift.key}", "bad")
+    def drift(self, title: str, drift: Drift) -> None:
+        where = f" in {', '.join(drift.attributes)}" if drift.attributes else ""
+        self._output.say(f"  {title}: {drift.kind} at {drift.target}: {drift.key}{where}", "bad")
 
-    def mirrored(self, report: Report, written: int) -> None:
-        figures = (report.records, report.applied, report.lag_ms, report.in_flight, report.retries)
-        cells = ("  stories", report.state, *(f"{figure:,}" for figure in (written, *figures)))
+    def mirrored(self, rows: Sequence[Row]) -> None:
         self._ticks += 1
+        lines = [_cells(row) for row in rows]
         if self._output.live_terminal:
             if self._live is None:
                 self._live = self._acts.enter_context(self._output.live(HEADER))
-            self._live.show([cells])
+            self._live.show(lines)
         elif self._ticks % PLAIN_TICKS == 1:
-            told = zip(HEADER[2:], cells[2:], strict=True)
-            self._output.say("  " + ", ".join(f"{name} {cell}" for name, cell in told))
+            self._output.table(HEADER, lines)
 
-    def _far(self, doing: str, done: int, expected: int) -> None:
+    def _far(self, doing: str, title: str, done: int, expected: int) -> None:
         if self._progress is None:
             self._progress = self._acts.enter_context(self._output.progress(doing))
-        self._progress.update("  stories", done, expected)
+        self._progress.update(f"  {title}", done, expected)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    report = row.report
+    figures = (report.records, report.applied, report.lag_ms, report.in_flight, report.retries)
+    return f"  {row.title}", report.state, *(f"{figure:,}" for figure in (row.written, *figures))
 
 
 @click.command("demo")
@@ -100,20 +106,21 @@ class Shown:
     help="The Python that has the embedded server installed; `make demo` sees to it.",
 )
 @click.option("--serve", is_flag=True, help="Keep mirroring afterwards, to try it by hand.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long the application writes.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long applications write.")
 @click.pass_context
 def command(ctx: click.Context, server_python: str, *, serve: bool, seconds: float) -> None:
     """See a mirror at work: two regions on this machine, no AWS account.
 
-    A populated table is copied from us-east-1 to eu-west-1, an application goes on writing while
-    the engine follows, and at the end both tables are compared item by item. The tables live in
-    an embedded server that ends with this command.
+    Two populated tables are copied from us-east-1 to eu-west-1, applications go on writing while
+    the engine follows, and at the end all tables are compared item by item. Stories is mirrored
+    one-way; Sessions two-way, and written in both regions at once, with true conflicts. The tables
+    live in an embedded server that ends with this command.
 
     \b
     Example:
       make demo
 
-    Exit status: 0 both tables are equal, 1 they are not, 2 error.
+    Exit status: 0 all tables are equal, 1 they are not, 2 error.
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=False, verbose=False)
     with EmbeddedServer(server_python) as server, tempfile.TemporaryDirectory() as folder:
@@ -128,22 +135,32 @@ async def _main(wiring: Wiring, output: Output, script: Script, by_hand: str | N
     output.say("Two regions of DynamoDB run on this machine; nothing leaves it.")
     try:
         with contextlib.ExitStack() as acts:
-            compared = await play(wiring, script, Shown(output, acts))
-        if not compared.equal:
-            output.say(
-                f"NOT EQUAL: {compared.missing} missing, {compared.extra} extra, "
-                f"{compared.different} different",
-                "bad",
-            )
+            ended = await play(wiring, script, Shown(output, acts))
+        if not _told(output, ended):
             return Exit.FINDING
-        output.say("")
-        output.say(f"EQUAL: all {compared.items:,} items are the same in both regions.", "good")
         if by_hand is not None:
             output.say(by_hand)
             await keep_running(wiring)
     finally:
         await wiring.close()
     return Exit.DONE
+
+
+def _told(output: Output, ended: Ended) -> bool:
+    """Tell what came of it; whether all is equal."""
+    output.say("")
+    for name, compared in ended.compared.items():
+        if compared.equal:
+            told = f"EQUAL: {name}: all {compared.items:,} items are the same in both regions."
+            output.say(told, "good")
+        else:
+            told = f"{compared.missing} missing, {compared.extra} extra"
+            output.say(f"NOT EQUAL: {name}: {told}, {compared.different} different", "bad")
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in ended.conflicts.items())
+    lost = counted(sum(ended.conflicts.values()), "write")
+    output.say(f"Both regions changed the same session at once: {lost} lost ({reasons or 'none'}).")
+    output.say("Each is kept whole: dynamirror conflicts CONFIG lists them, or restores one.")
+    return all(compared.equal for compared in ended.compared.values())
 
 
 def connected(place: Place, transport: Transport) -> DynamoDB:

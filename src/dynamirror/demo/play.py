@@ -6,49 +6,86 @@ It shows nothing itself: ``Stage`` is told what happens.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
+from dynamirror.config.model import Mirror, Place, Side
 from dynamirror.core.values import encode
-from dynamirror.demo.stories import TABLE, Writer, populate, schema
+from dynamirror.demo import sessions, stories
 from dynamirror.engine.backfill import Copied
 from dynamirror.engine.consumer import Consumer, Report
 from dynamirror.engine.provision import carry_out, observe, plan
 from dynamirror.engine.verify import Compared, Drift
 from dynamirror.errors import DynamirrorError
-from dynamirror.runtimes.process import backfill_of, consumer_of, verifier_of
+from dynamirror.ports import DynamoDB
+from dynamirror.runtimes.process import backfill_of, consumer_of, journal_of, verifier_of
 from dynamirror.wiring import Wiring
 
 REGIONS = ("us-east-1", "eu-west-1")
 
 TICK_S = 0.25
 
+QUIET_TICKS = 4
+"""Looks in a row that must find nothing left: what one side applies is another's to read."""
+
 DRAIN_S_MAX = 60.0
 """How long the engine may need, after the last write, until nothing is left."""
 
 
 def configuration(url: str) -> str:
-    """Return the configuration of the mirror between two regions of the server at a URL."""
-    source, target = (f'{{ region = "{region}", endpoint_url = "{url}"' for region in REGIONS)
+    """Return the configuration of both mirrors between two regions of the server at a URL."""
+    first, second = (f'{{ region = "{region}", endpoint_url = "{url}"' for region in REGIONS)
     return f"""\
 [mirrors.stories]
 mode = "one-way"
-source  = {source}, table = "{TABLE}" }}
-targets = [{target} }}]
+source  = {first}, table = "{stories.TABLE}" }}
+targets = [{second} }}]
+
+[mirrors.sessions]
+mode = "two-way"
+replicas = [
+  {first}, table = "{sessions.TABLE}" }},
+  {second} }},
+]
 """
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """How large the demonstration is."""
+    """How large the demonstration is.
 
-    stories: int = 3_000
+    The embedded server takes about 440 single writes a second, the mirrors' included.
+    """
+
+    stories: int = 2_000
     """Items that are there before the mirror is."""
+    sessions: int = 400
     seconds: float = 20.0
-    """How long the application goes on writing."""
-    writes_per_second: float = 250.0
-    """The embedded server takes about 440 single writes a second, the mirror's included."""
+    """How long the applications go on writing."""
+    story_writes_per_second: float = 80.0
+    session_writes_per_second: float = 30.0
+    """In each region."""
     seed: int = 2016
+
+
+class Row(msgspec.Struct, frozen=True):
+    """How far one side of a mirror is."""
+
+    title: str
+    written: int
+    """Writes that applications have made there."""
+    report: Report
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What came of it."""
+
+    compared: dict[str, Compared]
+    """By mirror."""
+    conflicts: dict[str, int]
+    """Writes that lost and are in the journal, by reason."""
 
 
 class Stage(Protocol):
@@ -60,76 +97,143 @@ class Stage(Protocol):
     def note(self, sentence: str) -> None:
         """Say what came of it."""
 
-    def copied(self, copied: Copied) -> None:
-        """Show how far the backfill is."""
+    def copied(self, title: str, copied: Copied) -> None:
+        """Show how far a backfill is."""
 
-    def mirrored(self, report: Report, written: int) -> None:
-        """Show how far the engine is, and how many writes the application has made."""
+    def mirrored(self, rows: Sequence[Row]) -> None:
+        """Show how far the engine is, side by side."""
 
-    def compared(self, compared: Compared) -> None:
-        """Show how far the comparison is."""
+    def compared(self, title: str, compared: Compared) -> None:
+        """Show how far a comparison is."""
 
-    def drift(self, drift: Drift) -> None:
+    def drift(self, title: str, drift: Drift) -> None:
         """Tell of an item that differs."""
 
 
-async def play(wiring: Wiring, script: Script, stage: Stage) -> Compared:
-    """Play the demonstration on the servers that the configuration's places name.
+class Application(Protocol):
+    """An application at work."""
 
-    Returns what the comparison found.
-    """
-    (mirror,) = wiring.config.mirrors
-    source = wiring.source(mirror)
-    stage.act(f"An application has a table, {TABLE}, in {REGIONS[0]}.")
-    await source.call("CreateTable", encode(schema(TABLE)))
-    await populate(source, script.stories, script.seed)
-    stage.note(f"{script.stories:,} items are in it")
+    writes: Counter[str]
 
-    stage.act(f"dynamirror init: what does a mirror to {REGIONS[1]} need?")
-    made = plan([mirror], await observe([mirror], wiring.api, wiring.backoff))
+    async def run(self, seconds: float, per_second: float) -> None:
+        """Write for so long at that rate."""
+
+
+async def play(wiring: Wiring, script: Script, stage: Stage) -> Ended:
+    """Play the demonstration on the servers that the configuration's places name."""
+    mirrors = wiring.config.mirrors
+    first = _api(wiring, mirrors[0], mirrors[0].source)
+    stage.act(f"Applications have two tables in {REGIONS[0]}: {stories.TABLE}, {sessions.TABLE}.")
+    for table in (stories.TABLE, sessions.TABLE):
+        await first.call("CreateTable", encode(stories.schema(table)))
+    await stories.populate(first, script.stories, script.seed)
+    await sessions.populate(first, script.sessions, script.seed)
+    stage.note(f"{script.stories:,} stories and {script.sessions:,} sessions are in them")
+
+    stage.act(
+        f"dynamirror init: {stories.TABLE} one-way, {sessions.TABLE} two-way: what is missing?"
+    )
+    made = plan(mirrors, await observe(mirrors, wiring.api, wiring.backoff))
     await carry_out(made, wiring.api, wiring.backoff, lambda step: stage.note(step.sentence))
 
     stage.act("dynamirror backfill: copy what is there")
-    copied = await backfill_of(wiring, mirror).run(stage.copied)
-    stage.note(f"{copied.items:,} items copied")
+    await asyncio.gather(*(_copy(wiring, mirror, stage) for mirror in mirrors))
 
-    stage.act("dynamirror run: follow the changes while the application goes on writing")
-    consumer = consumer_of(wiring, mirror)
-    engine = asyncio.create_task(consumer.run())
+    stage.act(f"dynamirror run: follow, while {sessions.TABLE} is written in both regions at once")
+    consumers = [consumer_of(wiring, mirror) for mirror in mirrors]
+    engine = asyncio.gather(*(consumer.run() for consumer in consumers))
     try:
-        writer = Writer(source, script.stories, script.seed + 1)
-        await _write(engine, consumer, writer, script, stage)
-        stage.act("dynamirror verify: compare both tables, item by item")
-        return await verifier_of(wiring, mirror).run(stage.drift, stage.compared)
+        await _write(engine, consumers, _applications(wiring, script), script, stage)
+        stage.act("dynamirror verify: compare all tables, item by item")
+        compared = await asyncio.gather(
+            *(_compare(wiring, mirror, stage) for mirror in mirrors if mirror.compared)
+        )
+        conflicts = await _conflicts(wiring)
     finally:
         engine.cancel()
         await asyncio.gather(engine, return_exceptions=True)
+    names = [mirror.name for mirror in mirrors if mirror.compared]
+    return Ended(dict(zip(names, compared, strict=True)), conflicts)
 
 
 async def keep_running(wiring: Wiring) -> None:
     """Go on mirroring until cancelled, for somebody who wants to try it by hand."""
-    (mirror,) = wiring.config.mirrors
-    await consumer_of(wiring, mirror).run()
+    await asyncio.gather(*(consumer_of(wiring, mirror).run() for mirror in wiring.config.mirrors))
+
+
+def _api(wiring: Wiring, mirror: Mirror, place: Place) -> DynamoDB:
+    return wiring.api(place, mirror.transport)
+
+
+async def _copy(wiring: Wiring, mirror: Mirror, stage: Stage) -> None:
+    title = mirror.title
+    copied = await backfill_of(wiring, mirror).run(lambda so_far: stage.copied(title, so_far))
+    stage.note(f"{title}: {copied.items:,} items read and copied")
+
+
+async def _compare(wiring: Wiring, mirror: Mirror, stage: Stage) -> Compared:
+    return await verifier_of(wiring, mirror).run(
+        lambda drift: stage.drift(mirror.name, drift),
+        lambda so_far: stage.compared(mirror.name, so_far),
+    )
+
+
+async def _conflicts(wiring: Wiring) -> dict[str, int]:
+    (side, *_) = [mirror for mirror in wiring.config.mirrors if isinstance(mirror, Side)]
+    journal = journal_of(wiring, side)
+    reasons = Counter([conflict.reason async for conflict in journal.conflicts()])
+    return dict(reasons.most_common())
+
+
+def _applications(wiring: Wiring, script: Script) -> list[tuple[Application, float]]:
+    """Return what writes at each mirror's source, and how often a second."""
+    made: list[tuple[Application, float]] = []
+    for mirror in wiring.config.mirrors:
+        api, seed = wiring.source(mirror), script.seed + 1 + len(made)
+        if isinstance(mirror, Side):
+            region = REGIONS.index(mirror.source.region)
+            there = sessions.Writer(api, region, script.sessions, seed)
+            made.append((there, script.session_writes_per_second))
+        else:
+            made.append((stories.Writer(api, script.stories, seed), script.story_writes_per_second))
+    return made
 
 
 async def _write(
-    engine: asyncio.Task[None], consumer: Consumer, writer: Writer, script: Script, stage: Stage
+    engine: asyncio.Future[list[None]],
+    consumers: Sequence[Consumer],
+    applications: Sequence[tuple[Application, float]],
+    script: Script,
+    stage: Stage,
 ) -> None:
     """Write, and show what the engine does of it, until it has caught up."""
-    writing = asyncio.create_task(writer.run(script.seconds, script.writes_per_second))
-    loop = asyncio.get_running_loop()
-    give_up = loop.time() + script.seconds + DRAIN_S_MAX
+    seconds, loop = script.seconds, asyncio.get_running_loop()
+    while not (engine.done() or all(consumer.drained for consumer in consumers)):
+        await asyncio.wait({engine}, timeout=TICK_S)
+    writing = asyncio.gather(*(one.run(seconds, rate) for one, rate in applications))
+    give_up, quiet = loop.time() + seconds + DRAIN_S_MAX, 0
     try:
-        while not (writing.done() and consumer.drained):
-            waiting = {engine, writing}
-            await asyncio.wait(waiting, timeout=TICK_S, return_when=asyncio.FIRST_EXCEPTION)
+        while quiet < QUIET_TICKS:
+            # Not one of the two that are done already: the other's end must still be waited for.
+            waiting = {engine} if writing.done() else {engine, writing}
+            await asyncio.wait(waiting, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
             if engine.done():
                 engine.result()
-            stage.mirrored(consumer.report(), writer.writes.total())
+            still = writing.done() and all(consumer.drained for consumer in consumers)
+            quiet = quiet + 1 if still else 0
+            stage.mirrored(
+                [
+                    Row(consumer.links.mirror.title, one.writes.total(), consumer.report())
+                    for consumer, (one, _) in zip(consumers, applications, strict=True)
+                ]
+            )
             if loop.time() > give_up:
                 raise DynamirrorError(f"the engine had not caught up {DRAIN_S_MAX:.0f} s after")
     finally:
         writing.cancel()
     writing.result()
-    counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(writer.writes.items()))
-    stage.note(f"the application made {writer.writes.total():,} writes: {counts}")
+    for consumer, (one, _) in zip(consumers, applications, strict=True):
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(one.writes.items()))
+        mirror = consumer.links.mirror
+        told = f"{mirror.source.table} in {mirror.source.region}"
+        stage.note(f"{told}: {one.writes.total():,} writes: {counts}")

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 from dynamirror.core.limits import BATCH_WRITE_ITEMS_MAX
 from dynamirror.core.values import Wire, decode, encode
@@ -62,13 +63,18 @@ def story(number: int, draw: random.Random) -> Wire:
 async def populate(api: DynamoDB, items: int, seed: int) -> None:
     """Put that many stories into the table."""
     draw = random.Random(seed)
-    for first in range(0, items, BATCH_WRITE_ITEMS_MAX):
-        numbers = range(first, min(first + BATCH_WRITE_ITEMS_MAX, items))
-        entries = [{"PutRequest": {"Item": story(number, draw)}} for number in numbers]
+    await put_all(api, TABLE, [story(number, draw) for number in range(items)])
+
+
+async def put_all(api: DynamoDB, table: str, items: Sequence[Wire]) -> None:
+    """Put items into a table."""
+    for first in range(0, len(items), BATCH_WRITE_ITEMS_MAX):
+        chunk = items[first : first + BATCH_WRITE_ITEMS_MAX]
+        entries = [{"PutRequest": {"Item": item}} for item in chunk]
         while entries:
-            request = encode({"RequestItems": {TABLE: entries}})
-            answer = decode(await _send(api, "BatchWriteItem", request))
-            entries = answer.get("UnprocessedItems", {}).get(TABLE, [])
+            request = encode({"RequestItems": {table: entries}})
+            answer = decode(await send(api, "BatchWriteItem", request))
+            entries = answer.get("UnprocessedItems", {}).get(table, [])
 
 
 class Writer:
@@ -105,7 +111,7 @@ class Writer:
         self.writes[kind] += 1
         if kind == "delete":
             self._there.discard(number)
-            await _send(
+            await send(
                 self._api, "DeleteItem", encode({"TableName": TABLE, "Key": {"id": _id(number)}})
             )
             return
@@ -120,15 +126,16 @@ class Writer:
                     ":one": {"N": "1"},
                 },
             }
-            await _send(self._api, "UpdateItem", encode(request))
+            await send(self._api, "UpdateItem", encode(request))
         else:
             request = {"TableName": TABLE, "Item": story(number, self._draw)}
-            await _send(self._api, "PutItem", encode(request))
+            await send(self._api, "PutItem", encode(request))
 
 
 def _id(number: int) -> Wire:
     return {"S": f"story-{number:06d}"}
 
 
-async def _send(api: DynamoDB, operation: str, request: bytes) -> bytes:
+async def send(api: DynamoDB, operation: str, request: bytes) -> bytes:
+    """Send a request until it is answered."""
     return await persist(lambda: api.call(operation, request), Backoff())

@@ -9,9 +9,10 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from dynamirror.config.model import Mirror
+from dynamirror.config.model import Mirror, Side
 from dynamirror.engine.backfill import Backfill
 from dynamirror.engine.consumer import Consumer
+from dynamirror.engine.journal import Journal
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.patience import see
 from dynamirror.engine.redrive import Redriver
@@ -71,6 +72,12 @@ def verifier_of(wiring: Wiring, mirror: Mirror) -> Verifier:
         clock=wiring.clock,
         backoff=wiring.backoff,
     )
+
+
+def journal_of(wiring: Wiring, side: Side) -> Journal:
+    """Return the journals of a two-way mirror."""
+    apis = {place.name: wiring.api(place, side.transport) for place in side.replicas}
+    return Journal(side, apis, clock=wiring.clock, backoff=wiring.backoff)
 
 
 def redriver_of(wiring: Wiring, mirror: Mirror) -> Redriver:
