@@ -23,7 +23,7 @@ from typing import Any
 import boto3
 from tests.storm.engine import Plan, Result, replayable
 from tests.storm.weather import Weather
-from tests.storm.world import SOURCE, TARGET, Ended, World
+from tests.storm.world import SOURCE, TARGET, Ended, Stage, World
 
 from dynamirror.core.values import Wire
 from dynamirror.runtimes import aws_lambda
@@ -51,12 +51,13 @@ class Context:
 class Stream:
     """A table's stream, in the spelling of Lambda's events."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Stage, region: str = SOURCE) -> None:
         # A session of the streams API, raw: images must come as the wire has them.
-        self._arn = world.source.describe_table(TableName=world.table)["Table"]["LatestStreamArn"]
+        table = world.api(region).describe_table(TableName=world.table)["Table"]
+        self._arn = table["LatestStreamArn"]
         self._api = boto3.client(
             "dynamodbstreams",
-            region_name=SOURCE,
+            region_name=region,
             endpoint_url=world.url,
             aws_access_key_id="test",
             aws_secret_access_key="test",
@@ -186,7 +187,7 @@ def handler_storm(plan: Plan, url: str, folder: Path) -> Result:
             proxy=weather.endpoint,
             options=f"deadline_reserve_ms = {RESERVE_MS}",
         ) as world,
-        _environment(world.text),
+        environment(world.text),
     ):
         weather.proxy.drop_orphans = not plan.orphans_land
         began = time.monotonic()
@@ -233,7 +234,7 @@ def _rage(weather: Weather, plan: Plan) -> None:
 
 
 @contextmanager
-def _environment(config: str) -> Iterator[None]:
+def environment(config: str) -> Iterator[None]:
     """Set what a function's environment has, and leave no function behind."""
     names = {
         CONFIG_VARIABLE: config,

@@ -54,14 +54,20 @@ class Plan:
     """Of all writers together, changes a second."""
     faults: float = 0.04
     duplicates: float = 0.2
+    handler: bool = False
+    """Whether functions mirror, not a process: one for each replica's stream."""
+
+    @property
+    def storm(self) -> str:
+        return "two-way-handler" if self.handler else "two-way"
 
     @property
     def replay(self) -> str:
         """The command that runs this storm again."""
         return (
-            f"python -m tests.soak --storms two-way --replicas {self.replicas} --seed {self.seed}"
-            f" --changes {self.changes} --keys {self.cold} --hot {self.hot} --kills {self.kills}"
-            f" --rate {self.rate:g}"
+            f"python -m tests.soak --storms {self.storm} --replicas {self.replicas}"
+            f" --seed {self.seed} --changes {self.changes} --keys {self.cold}"
+            f" --hot {self.hot} --kills {self.kills} --rate {self.rate:g}"
         )
 
 
@@ -127,8 +133,11 @@ replicas = [{", ".join([first, *others])}]
     def _proxy_url(self) -> str:
         return self.text.partition('endpoint_url = "')[2].partition('"')[0]
 
-    def region_writer(self, plan: Plan, number: int) -> Child:
-        """Start a process that writes to one region."""
+    def region_writers(self, plan: Plan) -> list[Child]:
+        """Start the processes that write to the regions."""
+        return [self._writer(plan, number) for number in range(plan.writers * plan.replicas)]
+
+    def _writer(self, plan: Plan, number: int) -> Child:
         total = plan.writers * plan.replicas
         region = self.names[number % plan.replicas]
         words = {"endpoint": self.url, "region": region, "table": self.table}
@@ -217,7 +226,7 @@ class Streams:
 
 
 @contextmanager
-def _replayable(plan: Plan) -> Iterator[None]:
+def replayable(plan: Plan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -228,7 +237,7 @@ def _replayable(plan: Plan) -> Iterator[None]:
 def run_storm(plan: Plan, url: str, folder: Path) -> Result:
     """Run the engine through a storm, and check all that is promised."""
     with (
-        _replayable(plan),
+        replayable(plan),
         Weather(url, seed=plan.seed, two_way=REGIONS[: plan.replicas]) as weather,
         Regions(url, folder, plan.replicas, proxy=weather.endpoint) as world,
     ):
@@ -245,8 +254,7 @@ class _Storm:
     def run(self) -> Result:
         plan, world = self._plan, self._world
         began = time.monotonic()
-        total = plan.writers * plan.replicas
-        writers = [world.region_writer(plan, number) for number in range(total)]
+        writers = world.region_writers(plan)
         self._rage()
         engine = world.start("run")
         for _ in range(plan.kills):
@@ -269,11 +277,8 @@ class _Storm:
         records = streams.read()
         streams.close()
         log = [json.loads(line) for writer in writers for line in writer.said.splitlines()]
-        return judged(plan, world, log, records=records, seconds=seconds, weather=weather_of(self))
-
-    @property
-    def weather(self) -> Weather:
-        return self._weather
+        counts = dict(self._weather.counts)
+        return judged(plan, world, log, records=records, seconds=seconds, counts=counts)
 
     def _rage(self) -> None:
         plan = self._plan
@@ -292,10 +297,6 @@ class _Storm:
         return self._world.start("run")
 
 
-def weather_of(storm: _Storm) -> dict[str, int]:
-    return dict(storm.weather.counts)
-
-
 def judged(
     plan: Plan,
     world: Regions,
@@ -303,7 +304,7 @@ def judged(
     *,
     records: int,
     seconds: float,
-    weather: dict[str, int],
+    counts: dict[str, int],
 ) -> Result:
     """Compare, and judge by the writers' logs."""
     items = world.items()
@@ -336,7 +337,7 @@ def judged(
         lost=len(lost),
         journaled=len(set(journal)),
         spare=len(spare),
-        counts=weather,
+        counts=counts,
         wrong=wrong,
     )
 
