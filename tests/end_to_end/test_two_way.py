@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.storm.two_way import Plan, run_storm
+from tests.storm.two_way import Plan, two_way_storm
 from tests.storm.two_way_mapping import handler_storm
 
 HOT, COLD = 8, 100
@@ -29,7 +29,7 @@ def test_a_killed_engine_leaves_replicas_equal_and_losers_journaled(
         kills=2,
         rate=RATE,
     )
-    result = run_storm(plan, url, tmp_path)
+    result = two_way_storm(plan, url, tmp_path)
 
     result.require_clean()
     assert result.lost > 0

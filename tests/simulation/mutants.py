@@ -27,7 +27,7 @@ from dynamirror.simulation.replicas import LEDGER, TABLE
 TwoWay = two_way.TwoWay
 HISTORIES_MAX = 12_000
 PROFILES = (
-    *("hybrid-many", "hybrid-one", "unaware-one", "mixed-one", "add-one"),
+    *("hybrid-many", "hybrid-one", "unaware-one", "mixed-one", "add-quiet"),
     *("mixed-many", "unaware-many", "add-many"),
 )
 
@@ -353,28 +353,28 @@ RARE: dict[str, tuple[str, ...]] = {
 """Where to look for what few histories show."""
 
 KILLERS: dict[str, tuple[str, int]] = {
-    "NoTombstoneHere": ("add-one", 0),
-    "NoTombstoneThere": ("add-one", 34),
-    "DeleteFirst": ("add-one", 81),
+    "NoTombstoneHere": ("add-quiet", 0),
+    "NoTombstoneThere": ("add-quiet", 34),
+    "DeleteFirst": ("add-quiet", 81),
     "DeleteAnything": ("hybrid-many", 0),
     "PutAnything": ("hybrid-many", 0),
     "PutEqual": ("mixed-one", 0),
     "NoTies": ("hybrid-many", 3),
-    "NoLedgerRead": ("add-one", 333),
-    "NoReconcile": ("add-one", 0),
-    "NoLift": ("add-one", 0),
+    "NoLedgerRead": ("add-quiet", 333),
+    "NoReconcile": ("add-quiet", 0),
+    "NoLift": ("add-quiet", 0),
     "LiftAnything": ("mixed-one", 13),
     "NoEcho": ("hybrid-many", 0),
-    "EveryRemovalIsOurs": ("add-one", 10),
+    "EveryRemovalIsOurs": ("add-quiet", 10),
     "RemovalByVersion": ("hybrid-many", 612),
     "NoResume": ("mixed-many", 31),
     "NoFloor": ("unaware-one", 0),
     "NoRaise": ("unaware-one", 0),
     "RaiseBelowTombstone": ("unaware-many", 133),
     "DeleteKeepsVersion": ("unaware-many", 0),
-    "SquashAnything": ("add-one", 0),
+    "SquashAnything": ("add-quiet", 0),
     "PutOverUnversioned": ("unaware-replayed", 949),
-    "PutOverNothing": ("add-one", 248),
+    "PutOverNothing": ("add-quiet", 248),
     "NoStamp": ("hybrid-many", 0),
     "NoSeen": ("hybrid-one", 24),
     "NoJournalOfPuts": ("hybrid-many", 0),

@@ -27,6 +27,9 @@ STAMP = "_mirror"
 RECORDS_PER_WRITE = 3
 """An application's write makes at most so many records at each replica: itself, a raise, a put."""
 
+WRITERS = 8
+"""Of a storm at full size, in all regions together."""
+
 STILL_S = 3.0
 """Streams in which nothing new comes for so long are quiet."""
 
@@ -67,7 +70,7 @@ class Plan:
         return (
             f"python -m tests.soak --storms {self.storm} --replicas {self.replicas}"
             f" --seed {self.seed} --changes {self.changes} --keys {self.cold}"
-            f" --hot {self.hot} --kills {self.kills} --rate {self.rate:g}"
+            f" --hot {self.hot} --writers {self.writers} --kills {self.kills} --rate {self.rate:g}"
         )
 
 
@@ -234,7 +237,7 @@ def replayable(plan: Plan) -> Iterator[None]:
         raise
 
 
-def run_storm(plan: Plan, url: str, folder: Path) -> Result:
+def two_way_storm(plan: Plan, url: str, folder: Path) -> Result:
     """Run the engine through a storm, and check all that is promised."""
     with (
         replayable(plan),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from dynamirror.simulation import histories
 from dynamirror.simulation.histories import Failure
-from dynamirror.simulation.profiles import PROFILES
+from dynamirror.simulation.profiles import PROFILES, STRICTER
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--histories", type=int, default=1, help="how many, from that seed on")
     parser.add_argument("--steps", type=int, default=histories.STEPS, help="steps of each")
     parser.add_argument("--replicas", type=int, choices=(2, 3, 4), help="else drawn from the seed")
-    parser.add_argument("--profile", choices=list(PROFILES), help="else drawn from the seed")
+    parser.add_argument(
+        "--profile", choices=[*PROFILES, *STRICTER], help="else drawn from the seed"
+    )
     parser.add_argument("--brief", action="store_true", help="do not shrink or tell failures")
     return parser
 

@@ -9,7 +9,7 @@ import msgspec
 
 from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation.chance import tickets
-from dynamirror.simulation.profiles import PROFILES, REPLAYED
+from dynamirror.simulation.profiles import PROFILES, STRICTER
 from dynamirror.simulation.world import Rules, Setting, World
 
 STEPS = 160
@@ -31,7 +31,7 @@ def setting_of(seed: int, profile: str | None = None, replicas: int | None = Non
     count = chance.choice(REPLICAS)
     count = replicas or count
     lazy = tuple(chance.choice((0, 0, 4, 7)) for _ in range(count))
-    known = {**PROFILES, REPLAYED.name: REPLAYED}
+    known = {**PROFILES, **STRICTER}
     return Setting(known[profile] if profile else drawn, count, lazy)
 
 

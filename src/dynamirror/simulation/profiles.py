@@ -26,7 +26,8 @@ class Profile:
     leaves: bool = True
     """Whether what is left must not be a value that another write knowingly replaced."""
     quiet: bool = False
-    """Whether the journal must be empty of what isn't lost: stamps are kept."""
+    """Whether the journal must be empty of what isn't lost: stamps are kept, and no counter starts
+    again, which makes two images of one rank."""
     lossless: bool = False
     """Whether nothing may be lost: one region at a time."""
     journal: bool = True
@@ -50,7 +51,7 @@ PROFILES = {
         Profile(name="hybrid-many", writes=HYBRID, exact=True, concurrent=True),
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
         Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
-        Profile(name="add-one", writes=("add",), quiet=True, concurrent=False),
+        Profile(name="add-one", writes=("add",), concurrent=False),
         Profile(name="add-many", writes=("add",), journal=False, **_MANY),
         Profile(name="skewed-many", writes=HYBRID, skew_ms=1_000, **_MANY),
         Profile(name="mixed-one", writes=MIXED, quiet=True, **_ONE),
@@ -61,6 +62,14 @@ PROFILES = {
     )
 }
 
-# Of no use with fresh seeds, for now and then a history ends badly as it must: what is applied
-# again can't be told from what is new once versions are left out or start again.
-REPLAYED = Profile(name="unaware-replayed", writes=UNAWARE, quiet=True, saved=False, **_ONE)
+STRICTER = {
+    one.name: one
+    for one in (
+        # What is applied again can't be told from what is new once versions are left out.
+        Profile(name="unaware-replayed", writes=UNAWARE, quiet=True, saved=False, **_ONE),
+        # Of a counter that started again, two images may have one rank.
+        Profile(name="add-quiet", writes=("add",), quiet=True, concurrent=False),
+    )
+}
+"""Of no use with fresh seeds, for they ask for more than is promised: about one history in a
+thousand, or in eight thousand, ends otherwise. Some broken rules show only here."""
