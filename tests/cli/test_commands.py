@@ -21,6 +21,9 @@ source = { region = "us-east-1", table = "Stories" }
 targets = [{ region = "eu-west-1" }]
 """
 
+MIRRORING = [name for name in COMMANDS if name not in ("demo", "conflicts")]
+"""Commands that have something to do for a one-way mirror."""
+
 LOOKS = ("check", "init", "status")
 """Commands whose JSON is one document."""
 
@@ -140,7 +143,7 @@ def test_an_unknown_mirror_is_an_error_that_names_the_known(
     assert "has no mirror 'storys'; it has: stories" in result.stderr
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
+@pytest.mark.parametrize("command", MIRRORING)
 def test_json_is_all_there_is_on_stdout(command: str, regions: Regions, config: Path) -> None:
     """With --json, what a program reads is JSON from the first byte to the last."""
     more = ["--once"] if command == "run" else []
@@ -153,7 +156,7 @@ def test_json_is_all_there_is_on_stdout(command: str, regions: Regions, config: 
     assert command in LOOKS or all("event" in one for one in told)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "demo"])
+@pytest.mark.parametrize("command", MIRRORING)
 def test_what_is_not_a_terminal_gets_plain_text(
     command: str, regions: Regions, config: Path
 ) -> None:

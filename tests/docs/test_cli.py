@@ -16,6 +16,7 @@ from dynamirror.cli.main import COMMANDS, cli
 from dynamirror.engine.backfill import Copied
 from dynamirror.engine.consumer import Report
 from dynamirror.engine.findings import Finding
+from dynamirror.engine.journal import Conflict
 from dynamirror.engine.redrive import Redriven
 from dynamirror.engine.sample import Cost
 from dynamirror.engine.status import Status
@@ -23,12 +24,12 @@ from dynamirror.engine.verify import Compared, Drift
 
 MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"
 
-BLOCK = re.compile(r"<!-- help: ?(\w*) -->\n(?:\n```console\n.*?\n```\n)?", re.DOTALL)
+BLOCK = re.compile(r"<!-- help: ?([\w ]*?) -->\n(?:\n```console\n.*?\n```\n)?", re.DOTALL)
 
 
 def help_of(command: str) -> str:
     """Return the block that shows a command's help; without a name, the program's."""
-    arguments = [command, "--help"] if command else ["--help"]
+    arguments = [*command.split(), "--help"] if command else ["--help"]
     result = CliRunner().invoke(cli, arguments, prog_name="dynamirror", terminal_width=80)
     told = "\n".join(line.rstrip() for line in result.output.rstrip().splitlines())
     return f"```console\n$ dynamirror {' '.join(arguments)}\n{told}\n```"
@@ -74,7 +75,7 @@ def test_the_overview_says_what_the_command_says(command: str, does: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "shape", [Copied, Drift, Compared, Redriven, Finding, Cost, Status, Report]
+    "shape", [Copied, Drift, Compared, Redriven, Finding, Cost, Status, Report, Conflict]
 )
 def test_every_member_of_the_json_is_in_the_manual(shape: type[msgspec.Struct]) -> None:
     """Whoever reads our JSON finds each member's name in the manual."""

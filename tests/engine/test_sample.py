@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.regions import Regions
+from tests.engine.regions import SOURCE, TARGET, Regions
 
-from dynamirror.config.model import Guard, Place
+from dynamirror.config.model import Guard, Place, Side, Unversioned
 from dynamirror.core.values import Wire
 from dynamirror.engine import sample
+from dynamirror.engine.findings import Severity
 from dynamirror.memory import items
 
 
@@ -32,3 +33,42 @@ def test_items_are_measured_as_the_service_does() -> None:
     }
 
     assert abs(sample.item_bytes(item) - items.item_bytes(item)) <= 3
+
+
+VERSIONS: list[tuple[Wire | None, Severity | None, str]] = [
+    ({"N": "1800000000000"}, None, ""),
+    ({"N": "7"}, Severity.NOTE, "a plain counter"),
+    (None, Severity.FINDING, "gives them one"),
+    ({"N": "-1"}, Severity.FINDING, "can't be mirrored"),
+    ({"N": "1.5"}, Severity.FINDING, "can't be mirrored"),
+    ({"S": "7"}, Severity.FINDING, "can't be mirrored"),
+]
+
+
+@pytest.mark.parametrize(("version", "severity", "what"), VERSIONS)
+def test_a_use_that_does_not_fit_two_way_is_told(
+    version: Wire | None, severity: Severity | None, what: str
+) -> None:
+    """Items without a version, with one that is no whole number, with a counter's."""
+    side = Side(name="stories", source=SOURCE, targets=(TARGET,), replicas=(SOURCE, TARGET))
+    item: Wire = {"id": {"S": "a"}} if version is None else {"id": {"S": "a"}, "version": version}
+
+    found = list(sample.findings(side, [item]))
+
+    assert [one.severity for one in found] == [severity] * (severity is not None)
+    assert what in "".join(one.what for one in found)
+
+
+def test_items_without_versions_are_told_more_of_where_they_are_only_reported() -> None:
+    """With unversioned = "report" they are not mirrored at all."""
+    side = Side(
+        name="stories",
+        source=SOURCE,
+        targets=(TARGET,),
+        replicas=(SOURCE, TARGET),
+        unversioned=Unversioned.REPORT,
+    )
+
+    (found,) = sample.findings(side, [{"id": {"S": "a"}}])
+
+    assert "they are not mirrored" in found.what

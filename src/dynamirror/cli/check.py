@@ -6,7 +6,7 @@ import click
 
 from dynamirror.cli.arguments import open_output, perform, reporting, wired
 from dynamirror.cli.output import Output
-from dynamirror.config.model import Mirror
+from dynamirror.config.model import Mirror, Side
 from dynamirror.engine.findings import Severity, label
 from dynamirror.engine.preflight import Checked, Preflight
 from dynamirror.errors import Exit
@@ -55,9 +55,10 @@ def _exit(checked: Checked) -> Exit:
 
 def _print(output: Output, mirror: Mirror, checked: Checked) -> None:
     targets = ", ".join(map(label, mirror.targets))
-    output.say(
-        f"mirror {mirror.name}: {label(mirror.source)} -> {targets}, guard {mirror.guard}", "bold"
-    )
+    how = f"-> {targets}, guard {mirror.guard}"
+    if isinstance(mirror, Side):
+        how = f"<-> {targets}, two-way"
+    output.say(f"mirror {mirror.title}: {label(mirror.source)} {how}", "bold")
     for finding in checked.findings:
         output.marked(
             f"  {finding.severity:<9}", f"{finding.region}/{finding.table}: {finding.what}"

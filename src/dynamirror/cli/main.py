@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "verify": "Compare the tables of every mirror, item by item.",
     "status": "Tell how every mirror stands: lag, time left, parked keys.",
     "redrive": "Apply parked keys again, as the source has them now.",
+    "conflicts": "List the writes that lost a conflict, or bring one back.",
     "demo": "See a mirror at work: two regions on this machine, no AWS account.",
 }
 """Every command and what it does, in the order in which a newcomer needs them."""

@@ -115,7 +115,10 @@ def of_source(mirror: Mirror, source: Table) -> Iterator[Finding]:
         yield found(Severity.UNUSABLE, place, "the table's stream is off", INIT)
     elif source.view_type != IMAGES:
         yield view_type(place, source)
-    taken = {STAMP_ATTRIBUTE, mirror.sequence_attribute} & set(source.key_names)
+    names = {STAMP_ATTRIBUTE, mirror.sequence_attribute}
+    if isinstance(mirror, Side):
+        names = {mirror.stamp_attribute, mirror.version_attribute}
+    taken = names & set(source.key_names)
     for name in sorted(taken):
         yield found(
             Severity.UNUSABLE,

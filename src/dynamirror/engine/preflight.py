@@ -10,7 +10,7 @@ import asyncio
 
 import msgspec
 
-from dynamirror.config.model import Guard, Mirror, Place
+from dynamirror.config.model import Guard, Mirror, Place, Side
 from dynamirror.core.values import Wire
 from dynamirror.engine import sample
 from dynamirror.engine.checkpoints import Checkpoints
@@ -31,7 +31,7 @@ from dynamirror.engine.needs import (
 )
 from dynamirror.engine.provision import ApiOf
 from dynamirror.engine.source import Table
-from dynamirror.engine.trials import Trials
+from dynamirror.engine.trials import Trials, trial_key
 from dynamirror.errors import (
     AccessDeniedError,
     DynamirrorError,
@@ -44,6 +44,11 @@ LATE = (
     " flight and that lands after its successor: that item is wrong until its next change or a"
     ' repair; guard "ledger" refuses it'
 )
+
+
+NAMES = "check region, account and name"
+
+REPLICA = f"{NAMES}; where another replica's table is there, {INIT}, which makes one like it"
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +76,7 @@ class Preflight:
     async def run(self) -> Checked:
         """Look at everything; raises only where nobody answers at all."""
         mirror = self._mirror
-        source = await self._table(mirror.source)
+        source = await self._table(mirror.source, REPLICA if isinstance(mirror, Side) else NAMES)
         items: list[Wire] = []
         if source is not None:
             self._source_stream = source.stream
@@ -81,9 +86,11 @@ class Preflight:
             await self._stream(source)
         await asyncio.gather(*(self._target(target, source) for target in mirror.targets))
         await asyncio.gather(*(self._ours(ours) for ours in tables_of_ours(mirror)))
-        self._found += self._trials.findings
-        if mirror.guard is not Guard.LEDGER:
+        if isinstance(mirror, Side):
+            await self._side(mirror, source)
+        elif mirror.guard is not Guard.LEDGER:
             self._note(mirror.source, LATE.format(guard=mirror.guard))
+        self._found += self._trials.findings
         order = list(Severity)[::-1]
         ranked = sorted(dict.fromkeys(self._found), key=lambda one: order.index(one.severity))
         return Checked(mirror=mirror.title, findings=tuple(ranked), cost=sample.cost(mirror, items))
@@ -97,9 +104,24 @@ class Preflight:
     def _unusable(self, place: Place, what: str, remedy: str) -> None:
         self._found.append(found(Severity.UNUSABLE, place, what, remedy))
 
-    async def _table(
-        self, place: Place, remedy: str = "check region, account and name"
-    ) -> Table | None:
+    async def _side(self, side: Side, source: Table | None) -> None:
+        """Try what only a two-way mirror's rules ask of a replica and its ledger."""
+        api, place = self._api(side.source), spot(side.source, side.ledger_of(side.source))
+        try:
+            read = {
+                "TableName": place.table,
+                "Key": trial_key(("k",), ("S",)),
+                "ConsistentRead": True,
+            }
+            await self._trials.ask(api, place, "GetItem", read)
+            await self._trials.updates(api, place, ("k",), ("S",))
+            if source is not None:
+                names, kinds = source.key_names, source.key_types
+                await self._trials.updates(api, side.source, names, kinds)
+        except NotFoundError:
+            return  # the missing table is a finding of its own
+
+    async def _table(self, place: Place, remedy: str) -> Table | None:
         """Return a table; None after noting why it can't be used."""
         try:
             answer = await self._trials.ask(

@@ -8,11 +8,14 @@ from typing import Any
 
 import msgspec
 
-from dynamirror.config.model import Guard, Mirror
+from dynamirror.config.model import Guard, Mirror, Side, Unversioned
 from dynamirror.core.limits import ITEM_BYTES_MAX
 from dynamirror.core.marks import STAMP_ATTRIBUTE, is_ours
+from dynamirror.core.rank import VERSION_DIGITS_MAX, version_of
+from dynamirror.core.reconcile import COUNTERS_BELOW
 from dynamirror.core.values import Wire
 from dynamirror.engine.findings import Finding, Severity, found
+from dynamirror.errors import UnfitError
 
 SAMPLE_ITEMS = 100
 
@@ -59,8 +62,9 @@ def cost(mirror: Mirror, items: Sequence[Wire]) -> Cost:
 
 def findings(mirror: Mirror, items: Sequence[Wire]) -> Iterator[Finding]:
     """Yield what stands out in a sample of the source's items."""
+    stamp = mirror.stamp_attribute if isinstance(mirror, Side) else STAMP_ATTRIBUTE
     reserved = [
-        STAMP_ATTRIBUTE,
+        stamp,
         *([mirror.sequence_attribute] if mirror.guard is Guard.ITEM else []),
     ]
     for name in reserved:
@@ -76,6 +80,8 @@ def findings(mirror: Mirror, items: Sequence[Wire]) -> Iterator[Finding]:
                 if marks
                 else f"rename the attribute: {name!r} is where dynamirror leaves its stamp",
             )
+    if isinstance(mirror, Side):
+        yield from _of_versions(mirror, items)
     if mirror.guard is Guard.ITEM:
         room = ITEM_BYTES_MAX - MARK_BYTES - len(mirror.sequence_attribute.encode())
         largest = max((item_bytes(item) for item in items), default=0)
@@ -86,6 +92,53 @@ def findings(mirror: Mirror, items: Sequence[Wire]) -> Iterator[Finding]:
                 f"an item has {largest:,} bytes: with the mark of guard item the limit is {room:,}",
                 'make such items smaller, or use guard = "order" or "ledger"',
             )
+
+
+def _of_versions(side: Side, items: Sequence[Wire]) -> Iterator[Finding]:
+    """Yield where the items' versions, or the want of them, don't fit a two-way mirror."""
+    name, unfit, counters, absent = side.version_attribute, 0, 0, 0
+    for item in items:
+        try:
+            version = version_of(item.get(name))
+        except UnfitError:
+            unfit += 1
+        else:
+            absent += version is None
+            counters += version is not None and version < COUNTERS_BELOW
+    of = f"of {len(items)} sampled items"
+    if unfit:
+        yield found(
+            Severity.FINDING,
+            side.source,
+            f"{unfit} {of} have a {name!r} that is not a whole number from 0 to below"
+            f" 10^{VERSION_DIGITS_MAX}: they can't be mirrored",
+            'set version_attribute = "..." to a name that no item has, or mend those items',
+        )
+    if absent and side.unversioned is Unversioned.REPORT:
+        yield found(
+            Severity.FINDING,
+            side.source,
+            f'{absent} {of} have no {name!r}: with unversioned = "report" they are not mirrored'
+            " until they are saved with one",
+            'set unversioned = "bump", or raise the version with every save (dynamirror.versioned)',
+        )
+    elif absent:
+        yield found(
+            Severity.FINDING,
+            side.source,
+            f"{absent} {of} have no {name!r}: the mirror gives them one, for one write more per"
+            " change, and of two such writes at once the one it meets first counts as the older",
+            "raise the version with every save: dynamirror.versioned(client), or the expression"
+            " in docs/two-way.md; or leave it like that",
+        )
+    if counters:
+        yield found(
+            Severity.NOTE,
+            side.source,
+            f"{counters} {of} have a {name!r} below 10^11, a plain counter: it starts again where"
+            " an item is deleted and made again, which may then lose to an older save still under"
+            " way; the loser is in the journal (versions in milliseconds never start again)",
+        )
 
 
 def item_bytes(item: Wire) -> int:

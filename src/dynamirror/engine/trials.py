@@ -72,6 +72,14 @@ class Trials:
         await self.ask(api, place, "PutItem", put)
         await self.ask(api, place, "DeleteItem", {"TableName": place.table, "Key": key, **never})
 
+    async def updates(
+        self, api: DynamoDB, place: Place, names: Sequence[str], kinds: Sequence[str]
+    ) -> None:
+        """Try to update, as the rules of two-way mirrors do."""
+        never, key = never_on(names[0]), trial_key(names, kinds)
+        update = {"TableName": place.table, "Key": key, "UpdateExpression": "REMOVE dynamirror"}
+        await self.ask(api, place, "UpdateItem", {**update, **never})
+
     async def transactions(self, api: DynamoDB, place: Place, table: Table, ledger: str) -> None:
         """Try the guard ledger's transactions."""
         keys = trial_key(table.key_names, table.key_types)
