@@ -248,6 +248,13 @@ class DeleteKeepsVersion(TwoWay):
         return self.peers.rank(rank.version - 1, rank.origin)
 
 
+class ExpiryIsDelete(TwoWay):
+    """what TTL deletes counts as deleted by an application: one version more"""
+
+    def delete_rank(self, record: StreamRecord, high: Rank) -> Rank:
+        return super().delete_rank(msgspec.structs.replace(record, by_ttl=False), high)
+
+
 class SquashAnything(TwoWay):
     """only the last record of a key in a batch is applied"""
 
@@ -347,6 +354,7 @@ MUTANTS: dict[str, type[TwoWay]] = {
 }
 
 RARE: dict[str, tuple[str, ...]] = {
+    "ExpiryIsDelete": ("expiring-many",),
     "RemovalByVersion": ("hybrid-many",),
     "PutOverUnversioned": ("unaware-replayed",),
 }
@@ -373,12 +381,13 @@ KILLERS: dict[str, tuple[str, int]] = {
     "RaiseBelowTombstone": ("unaware-many", 133),
     "DeleteKeepsVersion": ("unaware-many", 0),
     "SquashAnything": ("add-quiet", 0),
-    "PutOverUnversioned": ("unaware-replayed", 949),
+    "PutOverUnversioned": ("unaware-replayed", 1872),
     "PutOverNothing": ("add-quiet", 248),
     "NoStamp": ("hybrid-many", 0),
     "NoSeen": ("hybrid-one", 24),
     "NoJournalOfPuts": ("hybrid-many", 0),
     "NoJournalOfDeletes": ("hybrid-many", 11),
+    "ExpiryIsDelete": ("expiring-many", 279),
     "DeleteNothing": ("hybrid-one", 7),
     "OtherOrder": ("mixed-one", 0),
 }

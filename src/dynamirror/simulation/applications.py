@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dynamirror.core.rank import Peers, Rank
+from dynamirror.core.rank import EXPIRY, Peers, Rank
 from dynamirror.core.values import Wire
+from dynamirror.memory.lineage import TTL_IDENTITY
 from dynamirror.simulation.replicas import KEY, TABLE, Place
 
 VERSION, STAMP = "version", "_mirror"
@@ -43,16 +44,20 @@ class Applications:
         place.db.perform(operation, request)
         return self._note(place, key, value, how, old)
 
-    def delete(self, place: Place, key: str) -> str | None:
-        """Delete the item, if there is one."""
+    def delete(self, place: Place, key: str, *, expired: bool = False) -> str | None:
+        """Delete the item, if there is one; or, if it is ``expired``, let TTL do so."""
         old = place.item(key)
         if old is None:
             return None
-        place.db.perform("DeleteItem", {"TableName": TABLE, "Key": {KEY: {"S": key}}})
         value = f"d{len(self.writes) + 1}"
-        rank = self.peers.rank(_version(old) + 1, place.name)
+        if expired:
+            place.table.store((key,), None, identity=TTL_IDENTITY)
+            rank = self.peers.rank(_version(old), EXPIRY)
+        else:
+            place.db.perform("DeleteItem", {"TableName": TABLE, "Key": {KEY: {"S": key}}})
+            rank = self.peers.rank(_version(old) + 1, place.name)
         self.writes[value] = Saved(value, place.name, "delete", rank, old["value"]["S"])
-        return f"{place.name}: delete {shown(old)} as {value}"
+        return f"{place.name}: {'TTL deletes' if expired else 'delete'} {shown(old)} as {value}"
 
     def leaves(self) -> dict[str, Saved]:
         """Return the writes that no other write knowingly replaced."""

@@ -14,6 +14,8 @@ class Profile:
     concurrent: bool
     """Whether several regions write at once; else one at a time, handed over when all is quiet."""
     deletes: bool = True
+    expiring: bool = False
+    """Whether TTL makes half of the deletes."""
     saved: bool = True
     """Whether positions are saved before writers move on: else what was applied long ago comes
     again over what the next region writes."""
@@ -49,6 +51,8 @@ PROFILES = {
     for one in (
         Profile(name="hybrid-one", writes=HYBRID, exact=True, quiet=True, **_ONE),
         Profile(name="hybrid-many", writes=HYBRID, exact=True, concurrent=True),
+        Profile(name="expiring-one", writes=HYBRID, exact=True, quiet=True, expiring=True, **_ONE),
+        Profile(name="expiring-many", writes=HYBRID, exact=True, expiring=True, concurrent=True),
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
         Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
         Profile(name="add-one", writes=("add",), concurrent=False),

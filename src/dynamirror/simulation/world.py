@@ -109,7 +109,8 @@ class World:
         profile = self.setting.profile
         place = self.places[self._writer(ticket)]
         if profile.deletes and ticket.below(5) == 0:
-            told = self.applications.delete(place, KEY_NAME)
+            expired = profile.expiring and ticket.below(2) == 0
+            told = self.applications.delete(place, KEY_NAME, expired=expired)
         else:
             how = ticket.one(profile.writes)
             now_ms = self.now_ms + self._skew[place.name]
