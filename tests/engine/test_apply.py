@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import PARKED, TARGET, Watch, World, change, item
+from tests.engine.world import TARGET, Watch, World, change, item
 
 from dynamirror.config.model import Guard, OnPoison
 from dynamirror.core.record import StreamRecord
@@ -318,7 +318,7 @@ def test_one_bad_item_of_a_batch_is_parked_and_the_others_are_applied(guard: Gua
         bench.watch.refuses = poison("k13")
         await bench.settle(*(change(f"k{n}", n) for n in range(25)))
         assert sorted(bench.values) == sorted(f"k{n}" for n in range(25) if n != 13)
-        assert [row["keys"]["M"]["id"]["S"] for row in bench.world.rows(PARKED)] == ["k13"]
+        assert [row["keys"]["M"]["id"]["S"] for row in bench.world.parked] == ["k13"]
         assert bench.failures == []
         if guard is Guard.ORDER:
             assert len(bench.watch.requests) == 26
@@ -358,7 +358,7 @@ def test_an_event_of_unknown_kind_is_parked_and_never_squashed_away(*, spread: b
         else:
             bench.submit(*records)
         await bench.settle()
-        parked = bench.world.rows(PARKED)
+        parked = bench.world.parked
         assert [row["sequence_number"]["S"] for row in parked] == ["2", "3"]
         assert bench.values == {"a": "1", "b": "4"}
 
@@ -391,8 +391,8 @@ def test_what_waits_behind_a_parked_change_waits_until_it_is_released() -> None:
 
         rows = [row async for row in bench.parking.rows()]
         assert [row["code"] for row in rows] == ["ValidationException", "NoneType"]
-        for row in rows:
-            await bench.parking.release(row)
+        rows = [row async for row in bench.parking.rows_of(("S", "a"))]
+        await bench.parking.release("eu-west-1", ("S", "a"), rows, None)
         await bench.settle(change("a", 6, 6))
         assert bench.values == {"a": "6", "b": "4"}
         assert not bench.parking.holds("eu-west-1", ("S", "a"))

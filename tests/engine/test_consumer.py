@@ -392,7 +392,7 @@ def test_what_is_parked_is_parked_over_restarts(guard: Guard) -> None:
             world.put(name, 2)
         await once(world)
         assert world.differences() == ["b"]
-        assert len(world.rows("Stories-dynamirror-parked")) == 2
+        assert len(world.parked) == 2
 
     run(main)
 

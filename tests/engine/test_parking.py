@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec import structs
 from tests.core.images import nested
@@ -10,7 +12,7 @@ from tests.engine.world import PARKED, World, change, item
 
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Wire, decode, row_key
-from dynamirror.engine.parking import Parking
+from dynamirror.engine.parking import PART_BYTES, Parking
 from dynamirror.errors import NotFoundError, RefusedError
 
 TOO_LARGE = RefusedError("ValidationException", "Item size has exceeded the maximum allowed size")
@@ -26,7 +28,7 @@ async def whole(parking: Parking, record: StreamRecord) -> tuple[Wire, Wire]:
     """Return a parked change's first row, and its images put together."""
     rows = [row async for row in parking.rows_of(record.key)]
     (first,) = [row for row in rows if "code" in row]
-    parts = [row["images"] for row in sorted(rows, key=lambda row: str(row["seq"]))]
+    parts = [row["images"] for row in rows if "images" in row]
     assert len(parts) == first["parts"]
     return first, decode("".join(parts).encode())
 
@@ -112,11 +114,14 @@ def test_a_key_is_free_when_its_last_row_is_gone() -> None:
         parking = world.links.parking_of(1)
         for number in (5, 6):
             await parking.park(change("a", number), "eu-west-1", TOO_LARGE if number == 5 else None)
+        name = "eu-west-1"
+        listing = await parking.listing(name, ("S", "a"))
         rows = [row async for row in parking.rows_of(("S", "a"))]
-        assert [row["sequence_number"] for row in rows] == ["5", "6"]
-        await parking.release(rows[0])
-        assert not await parking.released("eu-west-1", ("S", "a"))
-        await parking.release(rows[1])
+        numbers = [row["sequence_number"] for row in rows if "code" in row]
+        assert numbers == ["5", "6"]
+        await parking.release(name, ("S", "a"), rows[:2], None)
+        assert not await parking.released(name, ("S", "a"))
+        await parking.release(name, ("S", "a"), rows[2:], listing)
         assert await parking.released("eu-west-1", ("S", "a"))
         assert not parking.holds("eu-west-1", ("S", "a"))
         assert world.rows(PARKED) == []
@@ -133,5 +138,63 @@ def test_many_parked_keys_are_read_page_by_page() -> None:
         other = world.links.parking_of(1)
         await other.load()
         assert other.held == 8
+
+    run(main)
+
+
+def test_images_are_cut_between_characters_by_their_bytes() -> None:
+    """A change of 130,000 characters of three bytes each, twice, fits rows of 400 KB."""
+
+    async def main() -> None:
+        world, text = World(), "水" * 130_000
+        images = [item("a", value, t={"S": text}) for value in (1, 0)]
+        record = structs.replace(change("a", 7), new_image=images[0], old_image=images[1])
+        parking = world.links.parking_of(1)
+        await parking.park(record, "eu-west-1", TOO_LARGE)
+        assert await whole(parking, record) is not None
+        rows = [row async for row in parking.rows_of(record.key)]
+        assert all(len(row.get("images", "").encode()) <= PART_BYTES for row in rows)
+
+    run(main)
+
+
+def test_learning_which_keys_are_parked_reads_no_images() -> None:
+    """A function does so at every invocation."""
+
+    async def main() -> None:
+        world = World()
+        parking = world.links.parking_of(1)
+        for number in range(8):
+            await parking.park(large(f"k{number}", number), "eu-west-1", TOO_LARGE)
+        asked: list[str] = []
+
+        async def count(operation: str, _: bytes) -> None:
+            asked.append(operation)
+
+        world.source.before = count
+        other = world.links.parking_of(1)
+        await other.load()
+        assert other.held == 8
+        assert asked == ["Query"]
+
+    run(main)
+
+
+def test_a_key_parked_again_while_it_is_released_stays_listed() -> None:
+    """Whoever starts next must know that it is held; also of an older change, delivered again."""
+
+    async def main() -> None:
+        world, key, name = World(), ("S", "a"), "eu-west-1"
+        parking = world.links.parking_of(1)
+        await parking.park(change("a", 6), name, TOO_LARGE)
+        listing = await parking.listing(name, key)
+        rows = [row async for row in parking.rows_of(key)]
+        await asyncio.sleep(1)
+        await parking.park(change("a", 5), name, TOO_LARGE)
+        await parking.release(name, key, rows, listing)
+        other = world.links.parking_of(1)
+        await other.load()
+        assert other.holds(name, key)
+        assert not await other.released(name, key)
 
     run(main)

@@ -150,7 +150,7 @@ BROKEN: dict[str, tuple[Break, Severity, str]] = {
     "re-created stream": (
         lambda at: asyncio.run(_enroll(at, "arn:old")),
         Severity.UNUSABLE,
-        "re-created since arn:old",
+        "the stream was re-created: arn:old was followed",
     ),
 }
 

@@ -239,3 +239,21 @@ def test_parked_keys_are_a_finding() -> None:
 
     assert (told.parked_keys, told.exit) == (2, Exit.FINDING)
     assert "redrive" in str(told.hint)
+
+
+def test_a_stream_that_a_function_applies_is_not_judged_by_its_age() -> None:
+    """Lambda keeps its position itself: nothing here says how far it is, or that it isn't."""
+    regions = ready()
+
+    async def enroll() -> None:
+        checkpoints = regions.checkpoints()
+        await checkpoints.enroll(await checkpoints.load(), stream_of(regions), regions.now_ms)
+
+    asyncio.run(enroll())
+    regions.now_ms += 30 * HOUR_MS
+
+    told = status(regions)
+
+    assert (told.state, told.exit) == (State.ELSEWHERE, Exit.DONE)
+    assert (told.lag_ms, told.hours_left) == (None, None)
+    assert "Lambda" in str(told.hint)

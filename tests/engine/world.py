@@ -196,6 +196,11 @@ class World:
             if name not in mine or name not in theirs or not same(mine[name], theirs[name])
         )
 
+    @property
+    def parked(self) -> list[Wire]:
+        """The rows that stand for parked changes, not those of their images or the list."""
+        return [row for row in self.rows(PARKED) if "code" in row]
+
     def rows(self, table: str, *, at: str = "source") -> list[Wire]:
         db = self.source if at == "source" else self.target
         return [dict(row) for row in db.table(table).contents()]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.core.images import wire_of
 from tests.engine.virtual_time import VirtualLoop, now_ms, run
-from tests.engine.world import PARKED, SOURCE, Faults, Watch, World, create, item, key
+from tests.engine.world import SOURCE, Faults, Watch, World, create, item, key
 from tests.event_source_mapping import EventSourceMapping
 
 from dynamirror.config.load import load
@@ -304,7 +304,7 @@ def test_a_mirror_that_parks_gets_on() -> None:
         watch.refuses = lambda _: None
         await Environment(world).invoke(stories(put("b", 4), put("c", 5)))  # another, cold one
         assert world.at_target().keys() == {"a", "c"}
-        assert len(world.rows(PARKED)) == 2
+        assert len(world.parked) == 2
 
     run(main)
 

@@ -17,10 +17,10 @@ from dynamirror.cli.arguments import (
     wired,
 )
 from dynamirror.config.model import Mirror
-from dynamirror.engine.backfill import Copied
+from dynamirror.engine.backfill import Copied, Left
 from dynamirror.engine.findings import label
 from dynamirror.errors import Exit
-from dynamirror.runtimes.process import backfill_of
+from dynamirror.runtimes.process import backfill_of, see_all
 
 
 class Segment(click.ParamType[tuple[int, int]]):
@@ -76,23 +76,34 @@ def command(
     with output.progress("backfill") as progress:
 
         async def work(mirror: Mirror) -> Exit:
+            await see_all(wiring, mirror)
             how = "" if mirror.copies_beside else ", the mirror is paused meanwhile"
             targets = ", ".join(map(label, mirror.targets))
             if not as_json:
                 output.aside(f"{mirror.title}: copying {label(mirror.source)} to {targets}{how}")
+
+            def left(one: Left) -> None:
+                output.line("left", mirror=mirror.title, **msgspec.structs.asdict(one))
+                shown = msgspec.json.encode(one.key).decode()
+                output.say(
+                    f"{mirror.title}: {shown} can't be copied to {one.target}: {one.error}", "bad"
+                )
+
             copied = await backfill_of(wiring, mirror).run(
                 lambda so_far: progress.update(mirror.title, so_far.items, so_far.expected_items),
                 segment,
+                left,
             )
             done[mirror.title] = copied
-            return Exit.DONE
+            return Exit.FINDING if copied.left else Exit.DONE
 
         end = perform(wiring, output, mirrors, work)
     for name, copied in done.items():
+        left = f", and {copied.left:,} that can't be there" if copied.left else ""
         output.say(
             f"{name}: {copied.items:,} items read and copied, but for {copied.skipped:,} that were"
-            " there already or newer",
-            "good",
+            f" there already or newer{left}",
+            "bad" if copied.left else "good",
         )
     output.line("summary", **summary(done))
     ctx.exit(end)

@@ -11,7 +11,7 @@ from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire
 from dynamirror.engine.redrive import Redriven
 from dynamirror.errors import DynamirrorError, Exit
-from dynamirror.runtimes.process import redriver_of
+from dynamirror.runtimes.process import redriver_of, see_all
 
 
 @click.command("redrive")
@@ -36,6 +36,8 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
     with output.progress("redrive") as progress:
 
         async def work(mirror: Mirror) -> Exit:
+            await see_all(wiring, mirror)
+
             def left(key: Wire, error: DynamirrorError) -> None:
                 output.line("left", mirror=mirror.title, key=key, error=str(error))
                 shown = msgspec.json.encode(key).decode()

@@ -17,7 +17,7 @@ from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.engine.verify import Compared, Drift
 from dynamirror.errors import Exit
-from dynamirror.runtimes.process import verifier_of
+from dynamirror.runtimes.process import see_all, verifier_of
 
 DRIFTS_SHOWN_MAX = 50
 """Lines of drift for people; --json has them all."""
@@ -51,6 +51,7 @@ def command(
     with output.progress("verify") as progress:
 
         async def work(mirror: Mirror) -> Exit:
+            await see_all(wiring, mirror)
             drifts = _Drifts(output, mirror.title)
             done[mirror.title] = compared = await verifier_of(wiring, mirror).run(
                 drifts.tell,
@@ -85,12 +86,18 @@ class _Drifts:
 
 
 def _print(output: Output, name: str, compared: Compared) -> None:
-    flight = f"; {compared.in_flight:,} changed too often to tell" if compared.in_flight else ""
     if compared.equal:
-        output.say(f"{name}: equal, {compared.items:,} items compared{flight}", "good")
+        output.say(f"{name}: equal, {compared.items:,} items compared", "good")
         return
+    flight = ""
+    if compared.in_flight:
+        flight = (
+            f"; {compared.in_flight:,} could not be compared: they kept changing, or the mirror"
+            " was too far behind"
+        )
+    drift = "drift" if compared.drift else "no drift found"
     output.say(
-        f"{name}: drift, {compared.items:,} items compared: {compared.missing:,} missing,"
+        f"{name}: {drift}, {compared.items:,} items compared: {compared.missing:,} missing,"
         f" {compared.extra:,} extra, {compared.different:,} different{flight}",
         "bad",
     )

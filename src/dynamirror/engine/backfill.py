@@ -11,29 +11,26 @@ Where history was lost, no engine runs, and copies overwrite: they begin a new e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from dynamirror.config.model import Guard, OnPoison
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.values import decode
+from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.apply import Applier
-from dynamirror.engine.checkpoints import BACKFILL_ROW, Checkpoints
+from dynamirror.engine.checkpoints import TARGETS_ROW, Checkpoints, Known
 from dynamirror.engine.follow import to_each
+from dynamirror.engine.history import shards_of, why_lost
 from dynamirror.engine.hold import Hold
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
 from dynamirror.engine.reads import Item, Reads
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.source import Table, described, stream_of
-from dynamirror.errors import DynamirrorError
+from dynamirror.engine.shares import Share, groups, segments_of
+from dynamirror.engine.source import described, stream_of
+from dynamirror.errors import ConditionFailedError, DynamirrorError, HeldError, PoisonError
 from dynamirror.ports import Clock, DynamoDB
-
-SEGMENT_BYTES = 256 * 1024 * 1024
-"""A segment's size: at 1,000 items of 1 KB a second it is copied in a few minutes."""
-
-SEGMENTS_AT_ONCE = 4
-"""Segments scanned at the same time, within one pause."""
 
 PAUSE_MS_MAX = 12 * 60 * 60 * 1_000
 """The stream keeps 24 hours; half of it is left to catch up."""
@@ -61,6 +58,17 @@ class Copied(msgspec.Struct, frozen=True):
     """Items that were there already, or of which a newer change had arrived."""
     expected_items: int = 0
     """About how many there are; the service counts them every six hours."""
+    left: int = 0
+    """Items that can't be at a target as they are, each target counted."""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """One item that can't be copied."""
+
+    target: str
+    """The target's short name."""
+    key: Wire
+    error: str
 
 
 class Backfill:
@@ -87,50 +95,83 @@ class Backfill:
         self._paused_ms: int | None = None
         self._resumed_ms: int | None = None
         self._appliers: list[Applier] = []
+        self._epoch: int | None = None
+        self._number = 0
+        self._on_left: Callable[[Left], None] = lambda _: None
         self._items = 0
         self._bytes = 0
+        self._skipped = 0
+        self._left = 0
         self._expected = 0
 
     async def run(
         self,
         on_progress: Callable[[Copied], None],
         segment: tuple[int, int] | None = None,
+        on_left: Callable[[Left], None] = lambda _: None,
     ) -> Copied:
         """Copy the table, or with ``segment`` (I, N) the I-th of N shares, counted from 1.
 
-        Makes up for lost history once the whole table is copied. Raises HeldError if the link
+        Makes up for lost history once the whole table is copied, all its shares. ``on_left`` is
+        told of items that can't be copied, if the mirror parks such. Raises HeldError if the link
         can't be kept paused, PoisonError or a ServiceError if a target can't be written.
         """
+        self._on_left = on_left
         mirror = self._links.mirror
         table = await described(self._source, mirror.source.table, self._backoff)
         stream = await stream_of(self._source, mirror.source.table, self._backoff)
-        known = await self._checkpoints.load()
-        started_ms = self._clock()
-        if not known.streams:
-            known = await self._checkpoints.enroll(known, stream, started_ms)
-        await self._checkpoints.put(BACKFILL_ROW, started_ms=started_ms)
+        known = await self._begin(stream)
+        lost = known.lost is not None
         self._expected = table.items
-        lost = known.lost is not None or stream != known.streams[-1]
-        epoch = len(known.streams) + 1 if lost else None
-        self._appliers = self._links.open_for_copies(self._fail, epoch)
+        self._epoch = len(known.streams) + 1 if lost else None
+        share = Share(
+            self._checkpoints,
+            segment or (1, 1),
+            self._epoch or len(known.streams),
+            [place.name for place in mirror.targets],
+        )
+        await share.begin(self._clock())
+        if lost and mirror.guard is Guard.LEDGER:
+            # Copies of a new epoch come before all its changes, whose numbers aren't negative,
+            # and after those of an earlier attempt: the mark's text sorts so.
+            self._number = -share.attempt
         reads = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
-        try:
-            for group in _groups(_segments(table, segment)):
-                await self._copy_group(reads, group, on_progress)
-        finally:
-            await asyncio.gather(*(applier.stop() for applier in self._appliers))
-        if segment is None:
-            await self._finish(stream, started_ms)
+        for group in groups(segments_of(table.bytes, segment or (1, 1))):
+            await self._copy_group(reads, group, on_progress)
+        began_ms = await share.copied()
+        if began_ms is not None:
+            await self._finish(stream, began_ms)
+            await share.finish(self._clock(), self._items)
         return self._copied()
 
-    async def _finish(self, stream: str, started_ms: int) -> None:
+    async def _begin(self, stream: str) -> Known:
+        """Write down a loss that nobody has found yet, so that everyone goes by it."""
+        known = await self._checkpoints.met(stream, self._clock())
+        shards = await shards_of(self._source, stream, self._backoff)
+        why = why_lost(known, stream, shards, self._clock())
+        if why is None:
+            return known
+        if known.lease is not None and not self._lease.is_free(known.lease):
+            raise HeldError(
+                f"history of {self._checkpoints.link} is lost, and {known.lease['owner']} goes on "
+                "with what is left of it"
+            )
+        if known.lost is None:
+            await self._checkpoints.lose(known, why)
+        return await self._checkpoints.load()
+
+    async def _finish(self, stream: str, began_ms: int) -> None:
         """Note that the table is whole; what was lost before the copy began no longer matters."""
         known = await self._checkpoints.load()
-        if known.lost is not None or stream != known.streams[-1]:
-            await self._checkpoints.enroll(known, stream, started_ms)
-        await self._checkpoints.put(
-            BACKFILL_ROW, started_ms=started_ms, finished_ms=self._clock(), items=self._items
-        )
+        if known.lost is not None and len(known.streams) + 1 == self._epoch:
+            try:
+                await self._checkpoints.enroll(known, stream, began_ms)
+            except ConditionFailedError:
+                raise HeldError(
+                    f"{self._checkpoints.link} was begun anew by another process"
+                ) from None
+        names = [place.name for place in self._links.mirror.targets]
+        await self._checkpoints.put(TARGETS_ROW, names=names)
 
     async def _copy_group(
         self,
@@ -139,18 +180,12 @@ class Backfill:
         on_progress: Callable[[Copied], None],
     ) -> None:
         if self._links.mirror.copies_beside:
-            await self._together(reads, group, on_progress, lambda: None)
+            await self._together(reads, group, on_progress, None)
             return
         await self._caught_up()
         self._paused_ms = self._paused_ms or self._clock()
         async with Hold(self._checkpoints, self._lease, self._clock) as hold:
-
-            def require() -> None:
-                hold.require()
-                if self._clock() - (self._paused_ms or 0) > PAUSE_MS_MAX:
-                    raise DynamirrorError(TOO_SLOW)
-
-            await self._together(reads, group, on_progress, require)
+            await self._together(reads, group, on_progress, hold)
         self._resumed_ms = self._clock()
 
     async def _together(
@@ -158,14 +193,29 @@ class Backfill:
         reads: Reads,
         group: Sequence[tuple[int, int]],
         on_progress: Callable[[Copied], None],
-        require: Callable[[], None],
+        hold: Hold | None,
     ) -> None:
+        """Copy segments side by side; whatever the end, nothing is sent any more after it."""
+        may_write = hold.is_held if hold else lambda: True
+        self._appliers = self._links.open_for_copies(
+            self._fail, self._epoch, self._leave, may_write
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
-                for number, segments in group:
-                    tasks.create_task(self._copy(reads, number, segments, on_progress, require))
+                watch = tasks.create_task(hold.watch()) if hold else None
+                copies = [
+                    tasks.create_task(self._copy(reads, number, segments, on_progress, hold))
+                    for number, segments in group
+                ]
+                await asyncio.wait(copies)
+                if watch is not None:
+                    watch.cancel()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        finally:
+            await asyncio.gather(*(applier.stop() for applier in self._appliers))
+            self._skipped += sum(applier.target.stale for applier in self._appliers)
+            self._appliers = []
 
     async def _copy(
         self,
@@ -173,14 +223,17 @@ class Backfill:
         number: int,
         segments: int,
         on_progress: Callable[[Copied], None],
-        require: Callable[[], None],
+        hold: Hold | None,
     ) -> None:
         """Copy one segment, reading a page ahead of what is being written."""
         writing: asyncio.Future[None] | None = None
         async for page in reads.scan(number, segments):
             if writing is not None:
                 await writing
-            require()
+            if hold is not None:
+                hold.require()
+                if self._clock() - (self._paused_ms or 0) > PAUSE_MS_MAX:
+                    raise DynamirrorError(TOO_SLOW)
             writing = self._write(page)
             self._items += len(page)
             self._bytes += sum(len(item.image) for item in page)
@@ -197,7 +250,7 @@ class Backfill:
             future.set_exception(self._failure)
         else:
             submit = to_each([applier.submit for applier in self._appliers])
-            submit([_record(item) for item in page], lambda: future.set_result(None))
+            submit([_record(item, self._number) for item in page], lambda: future.set_result(None))
         return future
 
     def _fail(self, error: BaseException) -> None:
@@ -205,6 +258,14 @@ class Backfill:
         for future in list(self._writing):
             if not future.done():
                 future.set_exception(error)
+
+    def _leave(self, record: StreamRecord, target: str, error: DynamirrorError) -> None:
+        """Pass over an item that can't be at a target, or end there."""
+        if self._links.mirror.on_poison is OnPoison.STOP:
+            key = encode(record.keys).decode()
+            raise PoisonError(f"{target}: the item {key} can't be copied: {error}")
+        self._left += 1
+        self._on_left(Left(target, record.keys, str(error)))
 
     async def _caught_up(self) -> None:
         """Between two pauses: wait until a running engine is near the stream's end again."""
@@ -221,25 +282,10 @@ class Backfill:
             await asyncio.sleep(1.0)
 
     def _copied(self) -> Copied:
-        skipped = sum(applier.target.stale for applier in self._appliers)
-        return Copied(self._items, self._bytes, skipped, self._expected)
+        skipped = self._skipped + sum(applier.target.stale for applier in self._appliers)
+        return Copied(self._items, self._bytes, skipped, self._expected, self._left)
 
 
-def _record(item: Item) -> StreamRecord:
+def _record(item: Item, number: int) -> StreamRecord:
     """Return a copied item as the change that puts it."""
-    return StreamRecord(0, "INSERT", item.key, item.keys, item.image, None, 0.0, False)  # noqa: FBT003
-
-
-def _segments(table: Table, share: tuple[int, int] | None) -> list[tuple[int, int]]:
-    """Return the (segment, of how many) to scan: the table's, or one share of them."""
-    total = max(SEGMENTS_AT_ONCE, -(-table.bytes // SEGMENT_BYTES))
-    if share is None:
-        return [(number, total) for number in range(total)]
-    mine, shares = share
-    total = -(-total // shares) * shares
-    return [(number, total) for number in range(mine - 1, total, shares)]
-
-
-def _groups(segments: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
-    for at in range(0, len(segments), SEGMENTS_AT_ONCE):
-        yield segments[at : at + SEGMENTS_AT_ONCE]
+    return StreamRecord(number, "INSERT", item.key, item.keys, item.image, None, 0.0, by_ttl=False)

@@ -10,9 +10,10 @@ from dynamirror.core.one_way import Rules
 from dynamirror.core.record import StreamRecord
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.limiter import Limiter, Pace
-from dynamirror.engine.parking import Parking
+from dynamirror.engine.parking import LeftOut, OnLeft, Parking
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.targets import CopyTarget, OrderTarget, Target, target_of
+from dynamirror.errors import UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
 BATCHES_IN_FLIGHT_MAX = 128
@@ -64,26 +65,40 @@ class Links:
             self.parking = self.parking_of(epoch)
             await self.parking.load()
         return [
-            self._applier(place, self._target(place, epoch), on_failure, may_write)
+            self._applier(place, self._target(place, epoch), on_failure, may_write, self.parking)
             for place in self.mirror.targets
         ]
 
     def open_for_copies(
-        self, on_failure: Callable[[BaseException], None], epoch: int | None
+        self,
+        on_failure: Callable[[BaseException], None],
+        epoch: int | None,
+        on_left: OnLeft,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> list[Applier]:
         """Return an applier per target that takes copied items in the place of changes.
 
-        ``epoch``: the one that begins with these copies, if they make up for lost history.
+        ``epoch``: the one that begins with these copies, if they make up for lost history;
+        ``on_left`` is told of each that can't be applied, and may raise.
         """
+        left = LeftOut(on_left)
         return [
-            self._applier(place, self._copy_target(place, epoch), on_failure)
+            self._applier(place, self._copy_target(place, epoch), on_failure, may_write, left)
             for place in self.mirror.targets
         ]
 
     def target(self, name: str, epoch: int) -> Target:
-        """Return the target at the place of that name, for changes of the given epoch."""
-        (place,) = [place for place in self.mirror.targets if place.name == name]
-        return self._target(place, epoch)
+        """Return the target at the place of that name, for changes of the given epoch.
+
+        Raises UnfitError if the mirror has none of that name any more.
+        """
+        for place in self.mirror.targets:
+            if place.name == name:
+                return self._target(place, epoch)
+        raise UnfitError(
+            f"the mirror has no target {name!r} any more: name one so again, or delete its rows in "
+            f"{self.mirror.parked}"
+        )
 
     def rules(self, place: Place, epoch: int) -> Rules:
         """Return how requests to a target are spelled."""
@@ -139,7 +154,8 @@ class Links:
         place: Place,
         target: Target,
         on_failure: Callable[[BaseException], None],
-        may_write: Callable[[], bool] = lambda: True,
+        may_write: Callable[[], bool],
+        parking: Parking | None,
     ) -> Applier:
         return Applier(
             target,
@@ -148,5 +164,5 @@ class Links:
             may_write=may_write,
             backoff=self._backoff,
             pace=self._paces.get(place.name),
-            parking=self.parking,
+            parking=parking,
         )

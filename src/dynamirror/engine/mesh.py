@@ -169,11 +169,9 @@ class MeshLinks(Links):
         """Return one applier: it carries each record to all other replicas."""
         return (await super().open(epoch, on_failure, *more, **named))[:1]
 
-    def open_for_copies(
-        self, on_failure: Callable[[BaseException], None], epoch: int | None
-    ) -> list[Applier]:
+    def open_for_copies(self, *given: Any, **named: Any) -> list[Applier]:
         """Return one applier, which carries what is here now to all other replicas."""
-        return super().open_for_copies(on_failure, epoch)[:1]
+        return super().open_for_copies(*given, **named)[:1]
 
     def target(self, name: str, epoch: int) -> Target:
         """Return what carries present items, and the tombstones of absent ones, to the others."""

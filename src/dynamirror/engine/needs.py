@@ -14,6 +14,7 @@ from dynamirror.config.model import Deletes, Guard, Mirror, OnPoison, Place, Sid
 from dynamirror.core.marks import STAMP_ATTRIBUTE
 from dynamirror.engine.checkpoints import Known
 from dynamirror.engine.findings import Finding, Severity, found
+from dynamirror.engine.history import why_lost
 from dynamirror.engine.schema import ON_DEMAND, billing, write_units
 from dynamirror.engine.source import Table
 from dynamirror.errors import HistoryLostError
@@ -195,11 +196,10 @@ def of_expiries(mirror: Mirror, target: Place, mine: str, theirs: str) -> Iterat
 def of_history(mirror: Mirror, known: Known, stream: str | None, now_ms: int) -> Iterator[Finding]:
     """Yield what the checkpoints tell: lost history, another reader."""
     place, remedy = mirror.source, HistoryLostError.hint.replace("NAME", mirror.name)
-    if known.lost is not None:
-        yield found(Severity.UNUSABLE, place, f"history was lost: {known.lost}", remedy)
-    elif known.streams and stream is not None and stream != known.streams[-1]:
-        what = f"history was lost: the stream was re-created since {known.streams[-1]}"
-        yield found(Severity.UNUSABLE, place, what, remedy)
+    # A stream that is off is a finding of its own.
+    why = known.lost if stream is None else why_lost(known, stream, None, now_ms)
+    if why is not None:
+        yield found(Severity.UNUSABLE, place, f"history was lost: {why}", remedy)
     if known.lease is not None and known.lease["until_ms"] > now_ms:
         what = f"its stream is read by {known.lease['owner']}; a second run would be refused"
         yield found(Severity.NOTE, place, what)

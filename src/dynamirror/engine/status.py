@@ -7,27 +7,29 @@ stream that isn't the one we followed is history lost, however quiet everything 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import msgspec
 
 from dynamirror.config.model import Mirror
-from dynamirror.core.limits import SHARDS_PER_PAGE_MAX, STREAM_RETENTION_S
-from dynamirror.core.lineage import Shard, stream_page_of
-from dynamirror.core.values import encode
+from dynamirror.core.lineage import Shard
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.consumer import Report
 from dynamirror.engine.findings import label
+from dynamirror.engine.history import (
+    MS_PER_HOUR,
+    RETENTION_MS,
+    oldest_ms,
+    read_elsewhere,
+    shards_of,
+    why_lost,
+)
 from dynamirror.engine.parking import Parking
-from dynamirror.engine.retry import Backoff, persist
+from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table, describe
 from dynamirror.errors import Exit, HistoryLostError, NotFoundError
 from dynamirror.ports import DynamoDB
-
-RETENTION_MS = STREAM_RETENTION_S * 1_000
-
-MS_PER_HOUR = 3_600_000
 
 
 class State(StrEnum):
@@ -37,8 +39,18 @@ class State(StrEnum):
     PAUSED = "paused"
     STOPPED = "stopped"
     """Nobody reads the stream, which keeps a change for 24 hours."""
+    ELSEWHERE = "applied elsewhere"
+    """No process of ours ever read the stream: a function may, which keeps its positions itself."""
     NOT_STARTED = "not started"
     HISTORY_LOST = "history lost"
+
+
+HINTS = {
+    State.STOPPED: "Run `dynamirror run CONFIG` before the stream is trimmed.",
+    State.ELSEWHERE: "Run `dynamirror run CONFIG`, unless a Lambda function applies the stream.",
+    State.NOT_STARTED: "Run `dynamirror check CONFIG`, then `dynamirror run CONFIG`.",
+}
+"""The next command to type where nothing else is to be done first."""
 
 
 class At(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +129,7 @@ async def status_of(
         )
     seen = Seen(
         table=table,
-        shards=await _shards(source, table.stream, backoff),
+        shards=await shards_of(source, table.stream, backoff),
         known=_without_dead(await _known(checkpoints), is_dead),
         parked_keys=await _parked_keys(parking),
         now_ms=now_ms,
@@ -130,18 +142,20 @@ def judged(mirror: Mirror, seen: Seen) -> Status:
     known, now_ms = seen.known, seen.now_ms
     lease = known.lease if known.lease and known.lease["until_ms"] > now_ms else None
     report = _report(lease["report"]) if lease else None
-    oldest_ms = _oldest_ms(known, {shard.shard_id: shard for shard in seen.shards})
-    why = _lost(known, seen.table.stream, oldest_ms, now_ms)
+    since_ms = oldest_ms(known, seen.shards)
+    why = why_lost(known, seen.table.stream, seen.shards, now_ms)
     if why is not None:
         state = State.HISTORY_LOST
     elif lease is not None:
         state = State.PAUSED if report and report.state == "paused" else State.FOLLOWING
+    elif read_elsewhere(known):
+        state = State.ELSEWHERE
     else:
         state = State.STOPPED if known.streams else State.NOT_STARTED
         why = known.stopped
     lag_ms = report.lag_ms if report else None
-    if report is None and oldest_ms is not None:
-        lag_ms = max(0, now_ms - oldest_ms)
+    if report is None and since_ms is not None:
+        lag_ms = max(0, now_ms - since_ms)
     return Status(
         mirror=mirror.title,
         source=label(mirror.source),
@@ -173,45 +187,6 @@ def judged(mirror: Mirror, seen: Seen) -> Status:
     )
 
 
-def _oldest_ms(known: Known, shards: Mapping[str, Shard]) -> int | None:
-    """Return since when changes may be waiting: the least of all shards not read to their end.
-
-    A shard we haven't met holds nothing older than what was read of its parent.
-    """
-    if not known.streams:
-        return None
-    waiting = [position.read_until_ms for position in known.positions.values() if not position.done]
-    for shard in shards.values():
-        if shard.shard_id not in known.positions:
-            parent = known.positions.get(shard.parent or "")
-            since_ms = known.enrolled_ms if parent is None else parent.read_until_ms
-            waiting.append(max(known.enrolled_ms, since_ms))
-    if not waiting:
-        waiting = [position.read_until_ms for position in known.positions.values()]
-    return min(waiting, default=known.enrolled_ms)
-
-
-def _lost(known: Known, stream: str | None, oldest_ms: int | None, now_ms: int) -> str | None:
-    if known.lost is not None:
-        return known.lost
-    if not known.streams:
-        return None
-    if stream is None:
-        return "the source's stream was turned off: changes made since then are in no stream"
-    if stream != known.streams[-1]:
-        return (
-            f"the stream was re-created: {known.streams[-1]} was followed, now it is {stream};"
-            " changes between the two are in neither"
-        )
-    if oldest_ms is not None and now_ms - oldest_ms > RETENTION_MS:
-        hours = (now_ms - oldest_ms) / MS_PER_HOUR
-        return (
-            f"the stream was last read {hours:.0f} hours ago and keeps 24: changes since then may"
-            " have been trimmed"
-        )
-    return None
-
-
 def _hint(mirror: Mirror, state: State, seen: Seen) -> str | None:
     if state is State.HISTORY_LOST and seen.table.stream is None:
         return f"Run `dynamirror init CONFIG --mirror {mirror.name} --yes`, then backfill it."
@@ -219,11 +194,7 @@ def _hint(mirror: Mirror, state: State, seen: Seen) -> str | None:
         return HistoryLostError.hint.replace("NAME", mirror.name)
     if seen.parked_keys:
         return "Mend the cause, then run `dynamirror redrive CONFIG`."
-    if state is State.STOPPED:
-        return "Run `dynamirror run CONFIG` before the stream is trimmed."
-    if state is State.NOT_STARTED:
-        return "Run `dynamirror check CONFIG`, then `dynamirror run CONFIG`."
-    return None
+    return HINTS.get(state)
 
 
 def _report(text: str) -> Report | None:
@@ -232,21 +203,6 @@ def _report(text: str) -> Report | None:
         return msgspec.json.decode(text, type=Report)
     except msgspec.DecodeError:
         return None
-
-
-async def _shards(api: DynamoDB, stream: str | None, backoff: Backoff) -> list[Shard]:
-    shards: list[Shard] = []
-    request: dict[str, object] = {"StreamArn": stream, "Limit": SHARDS_PER_PAGE_MAX}
-    while stream is not None:
-        body = encode(request)
-        page = stream_page_of(
-            await persist(lambda: api.call("DescribeStream", body), backoff)  # noqa: B023
-        )
-        shards += page.shards
-        if page.last_shard_id is None:
-            break
-        request["ExclusiveStartShardId"] = page.last_shard_id
-    return shards
 
 
 async def _known(checkpoints: Checkpoints) -> Known:

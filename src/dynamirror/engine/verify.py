@@ -13,6 +13,7 @@ must be the same is its rank, which is told from version and stamp.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -31,6 +32,8 @@ from dynamirror.engine.source import described
 from dynamirror.errors import UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
+log = logging.getLogger("dynamirror")
+
 SEGMENTS = 4
 """Scanned at the same time."""
 
@@ -45,6 +48,12 @@ REREAD_S = 0.5
 
 PATIENCE_MS = 60_000
 """An item that goes on changing for so long is told as in flight."""
+
+WAIT_MS_MAX = 10 * 60 * 1_000
+"""So is one for which the link's lag would have us wait longer than this."""
+
+TELL_MS = 30_000
+"""While we wait for a link, we say so this often."""
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -70,12 +79,17 @@ class Compared(msgspec.Struct, frozen=True):
     extra: int = 0
     different: int = 0
     in_flight: int = 0
-    """Items that changed too often to be compared."""
+    """Items that could not be compared: they kept changing, or the link was too far behind."""
 
     @property
     def equal(self) -> bool:
-        """Whether no drift was found."""
-        return not (self.missing or self.extra or self.different)
+        """Whether every item was compared, and none differs."""
+        return not (self.drift or self.in_flight)
+
+    @property
+    def drift(self) -> bool:
+        """Whether some item surely differs."""
+        return bool(self.missing or self.extra or self.different)
 
 
 _Seen = tuple[bytes | None, bytes | None]
@@ -144,6 +158,7 @@ class Verifier:
         self._counts = {"missing": 0, "extra": 0, "different": 0, "in_flight": 0}
         self._items = 0
         self._expected = 0
+        self._told_ms = clock()
 
     async def run(
         self, on_drift: Callable[[Drift], None], on_progress: Callable[[Compared], None]
@@ -228,7 +243,7 @@ class Verifier:
         if now_ms - suspect.since_ms > lag_ms + SETTLE_MS:
             self._tell(pair, suspect.keys, one, other)
             return True
-        if now_ms - suspect.first_ms > lag_ms + PATIENCE_MS:
+        if now_ms - suspect.first_ms > min(lag_ms + PATIENCE_MS, WAIT_MS_MAX):
             self._counts["in_flight"] += 1
             return True
         return False
@@ -244,14 +259,25 @@ class Verifier:
 
     async def _lag_ms(self) -> int:
         """Return how far behind a running engine says it is; 0 where none runs."""
-        lags_ms = [0]
+        lags = [(0, "", "")]
         for checkpoints, mine in self._engines:
-            lease = (await checkpoints.load()).lease
+            lease = (await checkpoints.load(positions=False)).lease
             if lease is not None and lease["report"] and not mine.is_free(lease):
                 report = decode(lease["report"].encode())
-                since_ms = max(0, self._clock() - int(report["at_ms"]))
-                lags_ms.append(int(report["lag_ms"]) + since_ms)
-        return max(lags_ms)
+                since_ms = max(0, self._clock() - int(report.get("at_ms", 0)))
+                lag_ms = int(report.get("lag_ms", 0)) + since_ms
+                lags.append((lag_ms, str(report.get("state")), checkpoints.link))
+        lag_ms, state, link = max(lags)
+        self._tell_why(lag_ms, state, link)
+        return lag_ms
+
+    def _tell_why(self, lag_ms: int, state: str, link: str) -> None:
+        """Say now and then for what we wait."""
+        now_ms = self._clock()
+        if lag_ms > SETTLE_MS and now_ms - self._told_ms >= TELL_MS:
+            self._told_ms = now_ms
+            why = "waiting for %s, which is %s and %d s behind: what is on its way is no drift"
+            log.warning(why, link, state, lag_ms // 1_000)
 
     def _compared(self) -> Compared:
         return Compared(self._items, self._expected, **self._counts)

@@ -82,7 +82,14 @@ def journal_of(wiring: Wiring, side: Side) -> Journal:
 
 def redriver_of(wiring: Wiring, mirror: Mirror) -> Redriver:
     """Return what redrives a mirror's parked keys from this process."""
-    return Redriver(wiring.links(mirror), wiring.source(mirror), backoff=wiring.backoff)
+    return Redriver(
+        wiring.links(mirror),
+        wiring.source(mirror),
+        wiring.checkpoints(mirror),
+        lease_of(wiring, mirror),
+        clock=wiring.clock,
+        backoff=wiring.backoff,
+    )
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
