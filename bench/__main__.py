@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import apply, copying, cost, follow, growth, start, transport
 from bench.harness import ContenderError
 from bench.machine import PEERS_PYTHON, ROOT, cores, machine, make_node_peers, make_peers, versions
 from bench.stub.build import NoCompilerError, NoTlsError, built, certificate
 from bench.tables import show
+
+from bench import apply, copying, cost, follow, growth, start, transport
 
 
 def options() -> argparse.Namespace:
