@@ -34,6 +34,7 @@ STYLES = {
     "following": "green",
     "paused": "yellow",
     "stopped": "yellow",
+    "applied elsewhere": "yellow",
     "not started": "yellow",
     "history lost": "bold red",
     "good": "green",
