@@ -27,7 +27,7 @@ from dynamirror.simulation.replicas import LEDGER, TABLE
 TwoWay = two_way.TwoWay
 HISTORIES_MAX = 12_000
 PROFILES = (
-    *("hybrid-many", "hybrid-one", "unaware-one", "mixed-one", "add-quiet"),
+    *("hybrid-many", "hybrid-one", "unaware-quiet", "mixed-quiet", "add-quiet"),
     *("mixed-many", "unaware-many", "add-many"),
 )
 
@@ -154,7 +154,8 @@ class NoLift(TwoWay):
     """an item made again is removed instead of lifted"""
 
     def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
-        return super()._reconcile(record, msgspec.structs.replace(new, mirrored=True), tombstone)
+        placed = msgspec.structs.replace(new, stamp=Stamp(new.rank))
+        return super()._reconcile(record, placed, tombstone)
 
     def _expel(self, record: StreamRecord, ceiling: Rank) -> Wire:
         condition = self.bounds.not_above(self.here, ceiling)
@@ -366,18 +367,18 @@ KILLERS: dict[str, tuple[str, int]] = {
     "DeleteFirst": ("add-quiet", 81),
     "DeleteAnything": ("hybrid-many", 0),
     "PutAnything": ("hybrid-many", 0),
-    "PutEqual": ("mixed-one", 0),
+    "PutEqual": ("mixed-quiet", 0),
     "NoTies": ("hybrid-many", 3),
     "NoLedgerRead": ("add-quiet", 333),
     "NoReconcile": ("add-quiet", 0),
     "NoLift": ("add-quiet", 0),
-    "LiftAnything": ("mixed-one", 13),
+    "LiftAnything": ("mixed-quiet", 13),
     "NoEcho": ("hybrid-many", 0),
     "EveryRemovalIsOurs": ("add-quiet", 10),
     "RemovalByVersion": ("hybrid-many", 612),
     "NoResume": ("mixed-many", 31),
-    "NoFloor": ("unaware-one", 0),
-    "NoRaise": ("unaware-one", 0),
+    "NoFloor": ("unaware-quiet", 0),
+    "NoRaise": ("unaware-quiet", 0),
     "RaiseBelowTombstone": ("unaware-many", 133),
     "DeleteKeepsVersion": ("unaware-many", 0),
     "SquashAnything": ("add-quiet", 0),
@@ -389,7 +390,7 @@ KILLERS: dict[str, tuple[str, int]] = {
     "NoJournalOfDeletes": ("hybrid-many", 11),
     "ExpiryIsDelete": ("expiring-many", 279),
     "DeleteNothing": ("hybrid-one", 7),
-    "OtherOrder": ("mixed-one", 0),
+    "OtherOrder": ("mixed-quiet", 0),
 }
 """A history that kills each mutant."""
 

@@ -19,13 +19,16 @@ SEEDS = int(os.environ.get("DYNAMIRROR_SEEDS", "250"))
 """Histories per profile."""
 
 REGRESSIONS = (
-    ("unaware-one", 7001861),
-    ("unaware-one", 7002360),
-    ("unaware-one", 7007191),
-    ("unaware-one", 7007438),
-    ("mixed-one", 7003643),
+    ("unaware-quiet", 7001861),
+    ("unaware-quiet", 7002360),
+    ("unaware-quiet", 7007191),
+    ("unaware-quiet", 7007438),
+    ("mixed-quiet", 7003643),
     ("hybrid-many", 7004345),
     ("skewed-many", 7004345),
+    ("copying-many", 2576),
+    ("copying-many", 2953),
+    ("copying-many", 3064),
 )
 """Histories that once ended badly, by a fault of the rules."""
 

@@ -21,11 +21,8 @@ ATTEMPTS_MAX = 8
 """Looks at an item that goes on changing between two requests; its next record looks again."""
 
 
-LOCAL = (
-    "attribute_not_exists(#v) OR attribute_not_exists(#s.#w)"
-    " OR #s.#w < #v OR #s.#w > #v OR #s.#o = :here"
-)
-"""An item that applications made here; see ``View.mirrored``."""
+LOCAL = "attribute_not_exists(#v) OR attribute_not_exists(#s.#w) OR #s.#w < #v OR #s.#w > #v"
+"""An item that applications made here; see ``View.placed``."""
 
 
 COUNTERS_BELOW = 10**11
@@ -43,9 +40,9 @@ class Reconciling(Here):
         seen = tombstone.seen.get(self.here, 0)
         spared = seen if seen >= COUNTERS_BELOW and tombstone.rank.origin != self.here else None
         for _ in range(ATTEMPTS_MAX):
-            if not view.mirrored and view.rank.version == spared:
+            if not view.placed and view.rank.version == spared:
                 return
-            if view.mirrored:
+            if view.placed:
                 answer = yield Ask(self.here, "DeleteItem", self._expel(record, tombstone.rank))
                 yield from self._altered(record, new, answer)
             else:
@@ -80,14 +77,13 @@ class Reconciling(Here):
         self, record: StreamRecord, tombstone: Tombstone, spared: int | None
     ) -> Generator[Ask, Answer, Answer]:
         update = "SET #v = :n"
-        values = {":n": number(fit(tombstone.rank.version + 1)), ":here": {"S": self.here}}
+        values = {":n": number(fit(tombstone.rank.version + 1))}
         condition = self.bounds.not_above(self.here, tombstone.rank)
         local = f"attribute_exists(#k) AND ({LOCAL})"
         if spared is not None:
             local += " AND (attribute_not_exists(#v) OR #v < :spared OR #v > :spared)"
             values[":spared"] = number(spared)
         names = {"k": min(record.keys), "s": self.marks.stamp_attribute, "w": "version"}
-        names["o"] = "origin"
         condition = condition.also(local, **names)
         request = {
             "TableName": self._mine.table,

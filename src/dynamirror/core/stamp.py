@@ -38,6 +38,13 @@ class View(msgspec.Struct, frozen=True):
     """Whether another replica made it, and our mirror put it here."""
     stamp: Stamp | None
 
+    @property
+    def placed(self) -> bool:
+        """Whether our mirror put it here, be it what this very replica had made: a backfill or a
+        redrive brings that back, too.
+        """
+        return self.stamp is not None and self.stamp.rank == self.rank
+
     def known(self) -> dict[str, int]:
         """Return the highest version known per origin to whoever changed this image."""
         seen = dict(self.stamp.seen) if self.stamp else {}

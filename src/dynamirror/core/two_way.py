@@ -66,11 +66,11 @@ class TwoWay(Removing, Carrying):
             if same(record.old_image or {}, record.new_image or {}):
                 return Skip.UNCHANGED
             return (yield from self._unversioned(record, old, new, now_ms))
-        if new.mirrored and old.stamp is not None and new.stamp == old.stamp:
+        if new.placed and old.stamp is not None and new.stamp == old.stamp:
             # Not our write, which always brings a stamp of its own: a version that came to be the
             # stamp's, after it was lowered.
             return (yield from self._unversioned(record, old, new, now_ms))
-        if new.mirrored:
+        if new.placed:
             if hidden is not None:
                 yield from self._lose(hidden, record.new_image, new.rank)
             else:
@@ -124,7 +124,7 @@ class TwoWay(Removing, Carrying):
         before = None if first.old_image is None else self.marks.view(first.old_image, self.here)
         middle = self.marks.view(first.new_image, self.here)
         after = self.marks.view(second.new_image, self.here)
-        if middle.mirrored or after.mirrored or not middle.versioned:
+        if middle.placed or after.placed or not middle.versioned:
             return None
         if before is not None and not self.raises(before.rank, middle.rank):
             return None

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Steps, Verdict
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
-from dynamirror.core.values import decode, opened
+from dynamirror.core.values import Wire, decode, key_of, opened
 from dynamirror.simulation.applications import shown
 from dynamirror.simulation.chance import Ticket
-from dynamirror.simulation.replicas import JOURNAL, TABLE, Place
+from dynamirror.simulation.replicas import JOURNAL, KEY, KEY_NAME, TABLE, Place
 
 BATCH_MAX = 4
 JUDGING = ""
@@ -150,10 +151,13 @@ class Consumer:
     def _start(self, underway: Underway, part: str) -> None:
         now_ms = self._clock()
         if part == JUDGING:
-            underway.parts[part] = self.rules.local(underway.record, now_ms)
+            underway.parts[part] = self._judging(underway, now_ms)
         elif underway.verdict is not None and not isinstance(underway.verdict, Skip):
             underway.parts[part] = self.rules.remote(underway.verdict, part, now_ms)
         self._advance(underway, part, None)
+
+    def _judging(self, underway: Underway, now_ms: int) -> Judgement:
+        return self.rules.local(underway.record, now_ms)
 
     def _answer(self, underway: Underway, part: str, answer: Answer) -> None:
         self._advance(underway, part, answer)
@@ -197,6 +201,43 @@ class Consumer:
                 f"{' ' + note if note else ''}: {items} there"
             )
         return answer
+
+
+class Copier(Consumer):
+    """A backfill or a redrive of one replica: it carries what it finds there to all others, beside
+    the consumer of its stream. What it found may have changed by then.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.wanted = 0
+
+    @property
+    def drained(self) -> bool:
+        return self._underway is None and not self.zombies and not self.wanted
+
+    def save(self) -> None:
+        """Do nothing: it keeps no position, but starts from the item."""
+
+    def crash(self, ticket: Ticket) -> None:
+        super().crash(ticket)
+        self.wanted += 1
+
+    def _next(self, ticket: Ticket) -> bool:
+        del ticket
+        if not self.wanted:
+            return False
+        self.wanted -= 1
+        key: Wire = {KEY: {"S": KEY_NAME}}
+        item = self._places[self.name].item(KEY_NAME)
+        image = None if item is None else dict(item)
+        self._underway = Underway(
+            StreamRecord(0, "INSERT", key_of(key), key, image, None, 0.0, by_ttl=False)
+        )
+        return True
+
+    def _judging(self, underway: Underway, now_ms: int) -> Judgement:
+        return self.rules.resync(underway.record, now_ms)
 
 
 def _journaled(ask: Ask) -> str:

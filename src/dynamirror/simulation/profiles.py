@@ -16,6 +16,8 @@ class Profile:
     deletes: bool = True
     expiring: bool = False
     """Whether TTL makes half of the deletes."""
+    copying: bool = False
+    """Whether backfills and redrives run beside the consumers."""
     saved: bool = True
     """Whether positions are saved before writers move on: else what was applied long ago comes
     again over what the next region writes."""
@@ -53,14 +55,15 @@ PROFILES = {
         Profile(name="hybrid-many", writes=HYBRID, exact=True, concurrent=True),
         Profile(name="expiring-one", writes=HYBRID, exact=True, quiet=True, expiring=True, **_ONE),
         Profile(name="expiring-many", writes=HYBRID, exact=True, expiring=True, concurrent=True),
+        Profile(name="copying-many", writes=HYBRID, exact=True, copying=True, concurrent=True),
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
         Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
         Profile(name="add-one", writes=("add",), concurrent=False),
         Profile(name="add-many", writes=("add",), journal=False, **_MANY),
         Profile(name="skewed-many", writes=HYBRID, skew_ms=1_000, **_MANY),
-        Profile(name="mixed-one", writes=MIXED, quiet=True, **_ONE),
+        Profile(name="mixed-one", writes=MIXED, **_ONE),
         Profile(name="mixed-many", writes=MIXED, journal=False, **_MANY),
-        Profile(name="unaware-one", writes=UNAWARE, quiet=True, **_ONE),
+        Profile(name="unaware-one", writes=UNAWARE, **_ONE),
         Profile(name="unaware-many", writes=UNAWARE, journal=False, **_MANY),
         Profile(name="any-many", writes=ANY, journal=False, **_MANY),
     )
@@ -71,6 +74,9 @@ STRICTER = {
     for one in (
         # What is applied again can't be told from what is new once versions are left out.
         Profile(name="unaware-replayed", writes=UNAWARE, quiet=True, saved=False, **_ONE),
+        # An unversioned write is judged by what is there when its consumer meets it.
+        Profile(name="mixed-quiet", writes=MIXED, quiet=True, **_ONE),
+        Profile(name="unaware-quiet", writes=UNAWARE, quiet=True, **_ONE),
         # Of a counter that started again, two images may have one rank.
         Profile(name="add-quiet", writes=("add",), quiet=True, concurrent=False),
     )

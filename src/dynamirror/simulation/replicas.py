@@ -16,7 +16,7 @@ from dynamirror.memory import MemoryDynamoDB, Table
 
 NAMES = ("A", "B", "C", "D")
 TABLE, LEDGER, JOURNAL = "Sessions", "Sessions-dynamirror-ledger", "Sessions-dynamirror-journal"
-KEY = "id"
+KEY, KEY_NAME = "id", "k"
 EXPIRES = "gone_at"
 
 

@@ -12,15 +12,14 @@ from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation import checkers
 from dynamirror.simulation.applications import Applications
 from dynamirror.simulation.chance import Ticket
-from dynamirror.simulation.consumers import Consumer
+from dynamirror.simulation.consumers import Consumer, Copier
 from dynamirror.simulation.profiles import Profile
-from dynamirror.simulation.replicas import NAMES, Place, mesh_of
+from dynamirror.simulation.replicas import KEY_NAME, NAMES, Place, mesh_of
 
 START_MS = 1_700_000_000_000
 TICK_MS = 40
 """Time passes faster than versions are used up, one a write, so that clocks make versions grow."""
 
-KEY_NAME = "k"
 WRITES_MAX = 14
 QUIET_STEPS_MAX = 4_000
 """Requests in which everything must have fallen quiet."""
@@ -54,6 +53,12 @@ class World:
             Consumer(partial(rules, mesh, name), self.places, lambda: self.now_ms, self.tell)
             for name in names
         ]
+        self.copiers = [
+            Copier(partial(rules, mesh, name), self.places, lambda: self.now_ms, self.tell)
+            for name in names
+            if profile.copying
+        ]
+        self.consumers += self.copiers
         self._home = names[0]
         self._cut: str | None = None
         self._skew = {name: place * profile.skew_ms for place, name in enumerate(names)}
@@ -84,7 +89,7 @@ class World:
                 return
             lazy = self.setting.lazy
             place = self.consumers.index(consumer)
-            if lazy and ticket.below(8) < lazy[place]:
+            if lazy and ticket.below(8) < lazy[place % len(lazy)]:
                 return
             consumer.step(ticket, hostile=True)
 
@@ -131,6 +136,9 @@ class World:
         return self._home
 
     def _trouble(self, ticket: Ticket) -> None:
+        if self.copiers and ticket.below(4) == 0:
+            ticket.one(self.copiers).wanted += 1
+            return
         consumer = ticket.one(self.consumers)
         what = ticket.below(8)
         if what < 2:  # noqa: PLR2004 - of 8
