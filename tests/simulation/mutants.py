@@ -382,7 +382,7 @@ KILLERS: dict[str, tuple[str, int]] = {
     "RaiseBelowTombstone": ("unaware-many", 133),
     "DeleteKeepsVersion": ("unaware-many", 0),
     "SquashAnything": ("add-quiet", 0),
-    "PutOverUnversioned": ("unaware-replayed", 1872),
+    "PutOverUnversioned": ("unaware-replayed", 3773),
     "PutOverNothing": ("add-quiet", 248),
     "NoStamp": ("hybrid-many", 0),
     "NoSeen": ("hybrid-one", 24),
