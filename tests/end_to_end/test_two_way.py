@@ -22,7 +22,7 @@ def test_a_killed_engine_leaves_replicas_equal_and_losers_journaled(
     plan = Plan(
         seed=1,
         replicas=replicas,
-        changes=300 * replicas,
+        changes=200 * replicas,
         writers=1,
         hot=HOT,
         cold=COLD,
@@ -41,7 +41,7 @@ def test_functions_leave_replicas_equal_and_losers_journaled(url: str, tmp_path:
     plan = Plan(
         seed=1,
         replicas=2,
-        changes=500,
+        changes=400,
         writers=1,
         hot=HOT,
         cold=COLD,
