@@ -415,11 +415,12 @@ def test_a_wrong_clock_is_corrected(transport: Kind, code: str, off_s: int) -> N
     run(story())
 
 
-@pytest.mark.parametrize("date", [formatdate(usegmt=True), "", "rubbish", "a, b Jan c d:e:f GMT"])
+@pytest.mark.parametrize("date", ["right", "", "rubbish", "a, b Jan c d:e:f GMT"])
 def test_a_wrong_key_is_no_wrong_clock(transport: Kind, date: str) -> None:
     """A bad signature with the right Date, or none to go by, is an error at once."""
     answer = refused("InvalidSignatureException")
     head, _, rest = answer.partition(b"Date: ")
+    date = formatdate(usegmt=True) if date == "right" else date  # as of now, not of collection
     answer = head + b"Date: " + date.encode() + rest[rest.index(b"\r\n") :]
 
     async def story() -> None:
