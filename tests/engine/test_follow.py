@@ -230,6 +230,11 @@ def test_a_child_that_one_listing_leaves_out_still_waits_for_its_parent() -> Non
         reads = Reads(world)
         follower = await reads.follower()
         leave_out_once(world, child)
+
+        async def parent_is_slow(operation: str, request: bytes) -> None:
+            await asyncio.sleep(operation == "GetShardIterator" and parent.encode() in request)
+
+        world.source.before = parent_is_slow
         await follower.run(once=True)
         numbers = [number for _, number in reads.seen]
         assert len(numbers) == 2

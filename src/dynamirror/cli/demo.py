@@ -36,8 +36,8 @@ The mirrors go on; end them with Ctrl-C. From another terminal:
   export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_ENDPOINT_URL={url}
   aws dynamodb put-item --region us-east-1 --table-name Stories --item '{{"id": {{"S": "mine"}}}}'
   aws dynamodb get-item --region eu-west-1 --table-name Stories --key '{{"id": {{"S": "mine"}}}}'
-  dynamirror status {config}
-  dynamirror conflicts {config}
+  {program} status {config}
+  {program} conflicts {config}
 """
 
 PLAIN_TICKS = 30
@@ -127,8 +127,13 @@ def command(ctx: click.Context, server_python: str, *, serve: bool, seconds: flo
         config = Path(folder, "mirrors.toml")
         config.write_text(configuration(server.url))
         wiring = Wiring(load(str(config)), connect=connected)
-        by_hand = BY_HAND.format(url=server.url, config=config) if serve else None
+        by_hand = _by_hand(server.url, config) if serve else None
         ctx.exit(run(_main(wiring, output, Script(seconds=seconds), by_hand)))
+
+
+def _by_hand(url: str, config: Path) -> str:
+    """Say what to type, with the program where it is: ``make demo`` puts it on nobody's path."""
+    return BY_HAND.format(url=url, config=config, program=Path(sys.argv[0]).resolve())
 
 
 async def _main(wiring: Wiring, output: Output, script: Script, by_hand: str | None) -> Exit:
