@@ -120,7 +120,7 @@ def test_lost_history_is_an_exit_status_of_its_own(regions: Regions, config: Pat
     result = dynamirror(regions, "status", config)
     assert result.exit_code == Exit.HISTORY_LOST
     assert "history lost" in result.stdout
-    assert "dynamirror backfill CONFIG --mirror stories" in result.stdout
+    assert f"dynamirror backfill {config} --mirror stories" in result.stdout
     assert dynamirror(regions, "backfill", config).exit_code == Exit.DONE
     assert dynamirror(regions, "status", config).exit_code == Exit.DONE
 
@@ -214,3 +214,27 @@ def test_the_shares_of_a_backfill_are_the_whole(regions: Regions, config: Path) 
         assert dynamirror(regions, "backfill", config, "--segment", share).exit_code == Exit.DONE
 
     assert len(regions.eu.table("Stories").items) == 3
+
+
+def test_what_is_to_be_typed_names_the_file_in_use(config: Path) -> None:
+    """Hints and remedies can be copied as they are, in text and in JSON."""
+    regions = Regions()
+    regions.source()
+
+    texts = [dynamirror(regions, "check", config, *more).output for more in ((), ("--json",))]
+
+    for text in texts:
+        assert f"dynamirror init {config} --yes" in text
+        assert "CONFIG" not in text
+    assert f"dynamirror init {config}" in dynamirror(Regions(), "status", config).output
+
+
+def test_findings_fit_a_terminal(config: Path) -> None:
+    """Lines end between words, at 80 columns; what is to be typed stays in one piece."""
+    regions = Regions()
+    regions.source()
+
+    told = dynamirror(regions, "check", config).stdout.splitlines()
+
+    assert any(f"`dynamirror init {config} --yes`" in line for line in told)
+    assert [line for line in told if len(line) > 80 and str(config) not in line] == []

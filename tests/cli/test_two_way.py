@@ -45,6 +45,11 @@ def dynamirror(regions: Regions, *arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(one) for one in arguments], obj=regions.api_of)
 
 
+def flowing(result: Result) -> str:
+    """Return what was printed without its line ends."""
+    return " ".join(result.stdout.split())
+
+
 def save(api: MemoryDynamoDB, name: str, version: int | None, **more: Wire) -> None:
     versioned = {} if version is None else {"version": {"N": str(version)}}
     item = {"id": {"S": name}, **versioned, **more}
@@ -81,7 +86,7 @@ def test_a_two_way_mirror_from_nothing(regions: Regions, config: Path) -> None:
 
     unready = dynamirror(regions, "check", config)
     assert unready.exit_code == Exit.UNUSABLE
-    assert "where another replica's table is there, run `dynamirror init" in unready.stdout
+    assert "where another replica's table is there, run `dynamirror init" in flowing(unready)
     assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
     ready = dynamirror(regions, "check", config)
     assert "mirror sessions/us-east-1: us-east-1/Stories <-> eu-west-1/Stories" in ready.stdout
@@ -209,7 +214,7 @@ def test_an_unknown_conflict_is_an_error(conflict: Regions, config: Path) -> Non
     result = dynamirror(conflict, "conflicts", "restore", config, "eu-west-1:0", "--yes")
 
     assert result.exit_code == Exit.UNUSABLE
-    assert "dynamirror conflicts CONFIG" in result.stderr
+    assert f"dynamirror conflicts {config}" in result.stderr
 
 
 def test_check_tries_what_only_two_way_rules_ask_for(conflict: Regions, config: Path) -> None:
@@ -222,4 +227,4 @@ def test_check_tries_what_only_two_way_rules_ask_for(conflict: Regions, config: 
     assert result.exit_code == Exit.UNUSABLE
     for table in ("Stories", "Stories-dynamirror-ledger"):
         for region in ("us-east-1", "eu-west-1"):
-            assert f"allow dynamodb:UpdateItem on {region}/{table} to" in result.stdout
+            assert f"allow dynamodb:UpdateItem on {region}/{table} to" in flowing(result)

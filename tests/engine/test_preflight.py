@@ -244,7 +244,7 @@ def test_late_requests_are_told_of(guard: Guard, told: int) -> None:
     """Guards that can't refuse a late request say so; the one that can doesn't."""
     found = checked(ready(guard=guard)).findings
 
-    assert sum("left in flight" in one.what for one in found) == told
+    assert sum("late request" in one.what for one in found) == told
 
 
 def test_a_running_mirror_is_told_of() -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from dynamirror.cli.output import LogHandler, Output
+from dynamirror.cli.wording import remember
 from dynamirror.config.load import load
 from dynamirror.config.model import Config, Mirror, Place, Transport
 from dynamirror.engine.patience import Patient
@@ -21,7 +22,7 @@ from dynamirror.wiring import Connect, Wiring
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-config_argument = click.argument("config", metavar="CONFIG")
+config_argument = click.argument("config", metavar="CONFIG", callback=remember)
 
 mirror_option = click.option(
     "--mirror", metavar="NAME", help="Only this mirror of the file; without it, every one."

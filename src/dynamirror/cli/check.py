@@ -60,16 +60,14 @@ def _print(output: Output, mirror: Mirror, checked: Checked) -> None:
         how = f"<-> {targets}, two-way"
     output.say(f"mirror {mirror.title}: {label(mirror.source)} {how}", "bold")
     for finding in checked.findings:
-        output.marked(
-            f"  {finding.severity:<9}", f"{finding.region}/{finding.table}: {finding.what}"
-        )
-        if finding.remedy:
-            output.say(f"           remedy: {finding.remedy}")
+        where = f"{finding.region}/{finding.table}"
+        output.finding(finding.severity, where, finding.what, finding.remedy)
     cost = checked.cost
-    output.say(
-        f"  a million changes of {cost.item_kb:g} KB cost about ${cost.total_usd:,.2f}: writes"
+    output.paragraph(
+        f"a million changes of {cost.item_kb:g} KB cost about ${cost.total_usd:,.2f}: writes"
         f" ${cost.writes_usd:,.3f}, transfer ${cost.transfer_usd:,.3f}, Lambda"
-        f" ${cost.lambda_usd:,.3f} (on demand, us-east-1 prices)"
+        f" ${cost.lambda_usd:,.3f} (on demand, us-east-1 prices)",
+        2,
     )
     match _exit(checked):
         case Exit.DONE:

@@ -13,7 +13,7 @@ from dynamirror.cli.arguments import (
 )
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
-from dynamirror.engine.findings import Finding, Severity, bare
+from dynamirror.engine.findings import Severity, bare
 from dynamirror.engine.provision import Plan, carry_out, observe, plan
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import run
@@ -75,15 +75,10 @@ def _show(output: Output, made: Plan, *, yes: bool) -> None:
     else:
         output.say("to do:" if not yes else "doing:", "bold")
         for number, step in enumerate(made.steps, 1):
-            output.say(f"  {number}. {step.sentence}")
+            output.paragraph(f"{number}. {step.sentence}", 2)
     for finding in made.findings:
-        _tell(output, finding)
-
-
-def _tell(output: Output, finding: Finding) -> None:
-    output.marked(f"{finding.severity}", f": {finding.region}/{finding.table}: {finding.what}")
-    if finding.remedy:
-        output.say(f"  remedy: {finding.remedy}")
+        where = f"{finding.region}/{finding.table}"
+        output.finding(finding.severity, where, finding.what, finding.remedy)
 
 
 def _shape(made: Plan, *, done: bool) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dynamirror.cli.wording import typed
 from dynamirror.errors import DynamirrorError, Exit
 
 if TYPE_CHECKING:
@@ -52,25 +53,25 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except DynamirrorError as error:
-            tell(error)
+            tell(ctx, error)
             ctx.exit(error.exit_status)
         except BaseExceptionGroup as group:
             ours = [each for each in leaves(group) if isinstance(each, DynamirrorError)]
             if len(ours) < len(list(leaves(group))):
                 raise
             for each in ours:
-                tell(each)
+                tell(ctx, each)
             ctx.exit(max(each.exit_status for each in ours))
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(Exit.INTERRUPTED)
 
 
-def tell(error: DynamirrorError) -> None:
+def tell(ctx: click.Context, error: DynamirrorError) -> None:
     """Print an error and the next step, on stderr."""
     click.echo(f"error: {error}", err=True)
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        click.echo(f"hint: {typed(error.hint, ctx)}", err=True)
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -22,10 +22,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from dynamirror.cli.wording import typed, typed_members, wrapped
 from dynamirror.errors import DynamirrorError
 
 PLAIN_S = 5.0
 """Time between two lines of progress where there is no terminal."""
+
+INDENT = 12
+"""Where the text of a finding begins: behind its severity."""
 
 STYLES = {
     "note": "dim",
@@ -60,16 +64,32 @@ class Output:
     def say(self, text: str, style: str = "") -> None:
         """Print a line of the result; nothing with JSON."""
         if not self.as_json:
-            self._print(Text(text, STYLES.get(style, style)))
+            self._print(Text(typed(text), STYLES.get(style, style)))
 
     def marked(self, word: str, rest: str) -> None:
         """Print a line that begins with a word in its colour."""
         if not self.as_json:
-            self._print(Text.assemble((word, STYLES.get(word, "")), rest))
+            self._print(Text.assemble((word, STYLES.get(word.strip(), "")), typed(rest)))
+
+    def finding(self, severity: str, where: str, what: str, remedy: str) -> None:
+        """Print what was found, where, and what to do about it, as wide as the terminal."""
+        if self.as_json:
+            return
+        first, *others = wrapped(f"{where}: {what}", self._out.width, INDENT)
+        self.marked(f"  {severity:<9}", f" {first.lstrip()}")
+        for line in others:
+            self.say(line)
+        for line in wrapped(typed(remedy), self._out.width, INDENT, "remedy: ") if remedy else ():
+            self.say(line)
+
+    def paragraph(self, text: str, indent: int = 0, style: str = "") -> None:
+        """Print a text in lines as wide as the terminal, later ones indented a little more."""
+        for number, line in enumerate(wrapped(typed(text), self._out.width, indent + 2)):
+            self.say(line if number else " " * indent + line.lstrip(), style)
 
     def aside(self, text: str) -> None:
         """Print a line about how it goes, on stderr."""
-        self._err.print(Text(text))
+        self._err.print(Text(typed(text)))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns, two blanks apart; none is ever cut."""
@@ -92,7 +112,7 @@ class Output:
 
     def document(self, value: dict[str, Any]) -> None:
         """Print the one JSON document, with what failed."""
-        value = {**value, "errors": self._failures}
+        value = typed_members(msgspec.to_builtins({**value, "errors": self._failures}))
         text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
         self._out.file.write(text + "\n")
 
@@ -104,12 +124,13 @@ class Output:
 
     def failure(self, mirror: str, error: DynamirrorError) -> None:
         """Tell that a mirror's work failed."""
-        told = {"mirror": mirror, "error": str(error), "hint": error.hint}
+        hint = typed(error.hint.replace("NAME", mirror.partition("/")[0]))
+        told = {"mirror": mirror, "error": str(error), "hint": hint}
         self._failures.append(told)
         self.line("error", **told)
         self.aside(f"error: mirror {mirror}: {error}")
-        if error.hint:
-            self.aside(f"hint: {error.hint}")
+        if hint:
+            self.aside(f"hint: {hint}")
 
     def progress(self, doing: str) -> Progressing:
         """Return a display of how far items have come; ``doing`` is the command's verb."""

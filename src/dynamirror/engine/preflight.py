@@ -40,9 +40,8 @@ from dynamirror.errors import (
 from dynamirror.ports import Clock, DynamoDB
 
 LATE = (
-    'guard "{guard}" can\'t refuse a request that a timed-out function or a killed process left in'
-    " flight and that lands after its successor: that item is wrong until its next change or a"
-    ' repair; guard "ledger" refuses it'
+    'guard "{guard}" lets a late request of a killed process undo a newer change of its item, until'
+    ' the next change or a repair; guard = "ledger" refuses it'
 )
 
 
