@@ -119,7 +119,7 @@ def test_lost_history_is_an_exit_status_of_its_own(regions: Regions, config: Pat
     assert dynamirror(regions, "run", config, "--once").exit_code == Exit.HISTORY_LOST
     result = dynamirror(regions, "status", config)
     assert result.exit_code == Exit.HISTORY_LOST
-    assert "history lost" in result.stdout
+    assert "stories  lost " in result.stdout
     assert f"dynamirror backfill {config} --mirror stories" in result.stdout
     assert dynamirror(regions, "backfill", config).exit_code == Exit.DONE
     assert dynamirror(regions, "status", config).exit_code == Exit.DONE

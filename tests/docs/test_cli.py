@@ -13,14 +13,22 @@ import pytest
 from click.testing import CliRunner
 
 from dynamirror.cli.main import COMMANDS, cli
+from dynamirror.core.facts import (
+    Copying,
+    LinkReport,
+    Pause,
+    Report,
+    ShardFacts,
+    ShardReport,
+    Verified,
+)
 from dynamirror.engine.backfill import Copied
-from dynamirror.engine.consumer import Report
 from dynamirror.engine.findings import Finding
 from dynamirror.engine.journal import Conflict
 from dynamirror.engine.redrive import Redriven
 from dynamirror.engine.sample import Cost
-from dynamirror.engine.status import Status
 from dynamirror.engine.verify import Compared, Drift
+from dynamirror.observe.status import Link, Status
 
 MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -75,7 +83,25 @@ def test_the_overview_says_what_the_command_says(command: str, does: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "shape", [Copied, Drift, Compared, Redriven, Finding, Cost, Status, Report, Conflict]
+    "shape",
+    [
+        Copied,
+        Drift,
+        Compared,
+        Redriven,
+        Finding,
+        Cost,
+        Conflict,
+        Report,
+        LinkReport,
+        ShardReport,
+        Status,
+        Link,
+        Pause,
+        ShardFacts,
+        Copying,
+        Verified,
+    ],
 )
 def test_every_member_of_the_json_is_in_the_manual(shape: type[msgspec.Struct]) -> None:
     """Whoever reads our JSON finds each member's name in the manual."""

@@ -144,7 +144,7 @@ def test_a_recreated_stream_is_history_lost_until_a_backfill(guard: str, make_wo
         status, said = world.command("run", "--once")
         assert status == 3
         assert "dynamirror backfill" in said
-    assert world.status()["state"] == "history lost"
+    assert world.status()["state"] == "lost"
 
     assert world.command("backfill")[0] == 0
     world.put(id={"S": "b"}, text={"S": "after"})

@@ -15,8 +15,9 @@ from dynamirror.core.values import decode
 from dynamirror.engine import shares
 from dynamirror.engine.backfill import Backfill, Copied, Left
 from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.status import State, Status, status_of
+from dynamirror.engine.look import look
 from dynamirror.errors import HeldError, HistoryLostError, PoisonError, RefusedError, TransientError
+from dynamirror.observe.status import State, Status, judged
 from dynamirror.ports import DynamoDB
 
 HOUR_S = 3_600
@@ -42,7 +43,7 @@ async def copied(
 
 
 async def status(world: World) -> Status:
-    return await status_of(
+    facts = await look(
         world.mirror,
         world.source,
         world.checkpoints,
@@ -51,6 +52,7 @@ async def status(world: World) -> Status:
         is_dead=lambda _: False,
         backoff=world.backoff,
     )
+    return judged(facts)
 
 
 async def started(consumer: Consumer) -> asyncio.Task[None]:
@@ -197,9 +199,9 @@ def test_after_a_day_unread_what_status_says_mends_it(guard: Guard) -> None:
         world.put("b", 2)
         await asyncio.sleep(30 * HOUR_S)
         trim(world)
-        assert (await status(world)).state is State.HISTORY_LOST
+        assert (await status(world)).state is State.LOST
         await copied(world)
-        assert (await status(world)).state is not State.HISTORY_LOST
+        assert (await status(world)).state is not State.LOST
         world.put("c", 3)
         await world.consumer().run(once=True)
         assert world.differences() == []

@@ -254,6 +254,8 @@ class Watch:
         self._open = 0
 
     async def call(self, operation: str, request: bytes) -> bytes:
+        if operation == "DescribeTable":  # a heartbeat, which changes nothing
+            return await self.db.call(operation, request)
         names = keys_of(operation, request)
         self.requests.append((operation, names))
         self.times_s.append(asyncio.get_running_loop().time())

@@ -7,9 +7,9 @@ import click
 from dynamirror.cli.arguments import open_output, perform, reporting, wired
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
-from dynamirror.engine.status import Status, status_of
 from dynamirror.errors import Exit
-from dynamirror.runtimes.identity import is_dead
+from dynamirror.observe.status import State, Status
+from dynamirror.runtimes.looking import status_of
 
 HEADER = ("MIRROR", "STATE", "LAG", "TIME LEFT", "PARKED", "SOURCE", "TARGETS")
 
@@ -34,15 +34,7 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
     done: dict[str, Status] = {}
 
     async def work(mirror: Mirror) -> Exit:
-        done[mirror.title] = status = await status_of(
-            mirror,
-            wiring.source(mirror),
-            wiring.checkpoints(mirror),
-            wiring.links(mirror).parking_of(epoch=1),
-            now_ms=wiring.clock(),
-            is_dead=is_dead,
-            backoff=wiring.backoff,
-        )
+        done[mirror.title] = status = await status_of(wiring, mirror)
         return status.exit
 
     end = perform(wiring, output, wiring.config.mirrors, work)
@@ -60,10 +52,11 @@ def _print(output: Output, statuses: list[Status]) -> None:
         if status.held_by:
             # What follows in parentheses is for other processes.
             output.say(f"{status.mirror}: read by {status.held_by.partition(' (')[0]}")
-        for trouble in status.report.trouble if status.report else ():
-            output.say(f"{status.mirror}: trying again: {trouble}", "finding")
         if status.why:
-            output.say(f"{status.mirror}: {status.state}: {status.why}", "bad")
+            bad = status.state in (State.LOST, State.STOPPED)
+            output.say(
+                f"{status.mirror}: {status.state}: {status.why}", "bad" if bad else "finding"
+            )
         if status.hint:
             output.say(f"{status.mirror}: {status.hint}")
 

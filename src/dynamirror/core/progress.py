@@ -36,6 +36,7 @@ class _Page(msgspec.Struct):
     sequence_number: int
     created_at_ms: int
     digits: int
+    since_ms: int
     settled: bool = False
 
 
@@ -53,12 +54,22 @@ class Progress:
 
     @property
     def oldest_ms(self) -> int | None:
-        """When the oldest page that isn't durable yet was written; None if there is none."""
-        return self._pages[0].created_at_ms if self._pages else None
+        """When the oldest page that isn't durable yet began to be written; None: there is none."""
+        return self._pages[0].since_ms if self._pages else None
 
-    def hand_in(self, sequence_number: int, created_at_ms: int, digits: int = 0) -> _Page:
-        """Note a page by its last record; give the token back to ``settle``."""
-        page = _Page(sequence_number, created_at_ms, digits)
+    def hand_in(
+        self,
+        sequence_number: int,
+        created_at_ms: int,
+        digits: int = 0,
+        since_ms: int | None = None,
+    ) -> _Page:
+        """Note a page by its last record, and when its first was written, if that was another.
+
+        Give the token back to ``settle``.
+        """
+        since_ms = created_at_ms if since_ms is None else since_ms
+        page = _Page(sequence_number, created_at_ms, digits, since_ms)
         self._pages.append(page)
         return page
 

@@ -13,10 +13,11 @@ from typing import Protocol
 import msgspec
 
 from dynamirror.config.model import Mirror, Place, Side
+from dynamirror.core.facts import Report
 from dynamirror.core.values import encode
 from dynamirror.demo import sessions, stories
 from dynamirror.engine.backfill import Copied
-from dynamirror.engine.consumer import Consumer, Report
+from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.provision import carry_out, observe, plan
 from dynamirror.engine.verify import Compared, Drift
 from dynamirror.errors import DynamirrorError

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from dynamirror.core.facts import Pause
 from dynamirror.core.progress import Position
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Wire, decode, encode
@@ -31,6 +32,12 @@ PAUSE_ROWS = "#pause/"
 PAUSED_ROW = "#paused"
 """In which the holder of the lease says for whom it has paused."""
 BACKFILL_ROW = "#backfill"
+LASTING_ROW = PAUSE_ROWS + "lasting"
+"""The pause that a person asked for: it lasts until somebody resumes the link."""
+LIMIT_ROW = "#limit"
+"""How many items a second a running engine may write to each target, whatever is configured."""
+VERIFIED_ROW = "#verified"
+"""What the last comparison found."""
 TARGETS_ROW = "#targets"
 STOPPED_ROW = "#stopped"
 """Why the last process that read the stream ended, if it was not of its own will."""
@@ -51,8 +58,8 @@ class Known(msgspec.Struct, frozen=True):
     positions: dict[str, Position] = {}
     """By shard, of the newest epoch; those of an older one no longer count."""
     lease: dict[str, Any] | None = None
-    pauses: dict[str, int] = {}
-    """Who asks for a pause, and until when, milliseconds since the epoch."""
+    pauses: dict[str, Pause] = {}
+    """By the rest of their rows' names."""
     paused: tuple[str, ...] = ()
     """For whom the holder of the lease has paused."""
     backfill: dict[str, Any] | None = None
@@ -60,10 +67,17 @@ class Known(msgspec.Struct, frozen=True):
     """Why the last process that read the stream ended, if it was not of its own will."""
     targets: tuple[str, ...] | None = None
     """The targets that have all that came before the positions; None: not written yet."""
+    limit_per_second: float | None = None
+    """Set for the running engine; None: the configuration's holds."""
+    verified: dict[str, Any] | None = None
 
     def paused_for(self, now_ms: int) -> list[str]:
-        """Return who has a right to a pause now: a request that isn't renewed ends."""
-        return sorted(name for name, until_ms in self.pauses.items() if until_ms > now_ms)
+        """Return who has a right to a pause now: one with an end that isn't renewed ends."""
+        return sorted(
+            name
+            for name, pause in self.pauses.items()
+            if pause.until_ms is None or pause.until_ms > now_ms
+        )
 
 
 class Checkpoints:
@@ -257,7 +271,7 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
         positions,
         rows.get(LEASE_ROW),
         {
-            shard.removeprefix(PAUSE_ROWS): values["until_ms"]
+            shard.removeprefix(PAUSE_ROWS): _pause(shard, values)
             for shard, values in rows.items()
             if shard.startswith(PAUSE_ROWS)
         },
@@ -265,4 +279,16 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
         rows.get(BACKFILL_ROW),
         rows.get(STOPPED_ROW, {}).get("why"),
         tuple(rows[TARGETS_ROW]["names"]) if TARGETS_ROW in rows else None,
+        float(rows[LIMIT_ROW]["per_second"]) if LIMIT_ROW in rows else None,
+        rows.get(VERIFIED_ROW),
+    )
+
+
+def _pause(shard: str, values: dict[str, Any]) -> Pause:
+    return Pause(
+        by=values.get("by", shard.removeprefix(PAUSE_ROWS)),
+        until_ms=values.get("until_ms"),
+        why=values.get("why", ""),
+        since_ms=values.get("since_ms"),
+        lasting=shard == LASTING_ROW,
     )

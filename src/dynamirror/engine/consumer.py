@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-import msgspec
-
+from dynamirror.core.facts import LinkReport, Report, ShardReport
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import encode
 from dynamirror.engine.apply import Applier
@@ -24,8 +23,9 @@ from dynamirror.engine.checkpoints import (
 from dynamirror.engine.follow import Follower, to_each
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
+from dynamirror.engine.pulse import Ageing, Heartbeat, Rate
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.shard import Reading
+from dynamirror.engine.shard import Reading, ShardReader
 from dynamirror.engine.source import stream_of
 from dynamirror.errors import (
     HeldError,
@@ -44,29 +44,8 @@ CONTROL_S = 1.0
 """How often we look whether somebody wants us to pause."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running consumer tells of itself."""
-
-    state: str
-    """``starting``, ``following``, ``paused`` or ``stopped``."""
-    at_ms: int
-    records: int
-    """Stream records read since it started."""
-    lag_ms: int
-    """Age of the oldest change that is not applied everywhere; 0: none. Where a shard can't be
-    read, the time for which that has not been known."""
-    applied: int
-    """Of these, how many every target has; those that a newer change of their key made idle too."""
-    writes: int
-    """Items put or deleted, all targets together."""
-    stale: int
-    """Changes that a guard refused: late or delivered twice."""
-    in_flight: int
-    retries: int
-    throttles: int
-    parked_keys: int
-    trouble: list[str]
-    """Why requests are being tried again just now, if they are."""
+BEHIND_MAX = 20
+"""So many of the shards that we are most behind with are told of."""
 
 
 class Consumer:
@@ -93,6 +72,9 @@ class Consumer:
         self._backoff = backoff
         self._reading = reading or Reading()
         self._appliers: list[Applier] = []
+        self._ageing: list[Ageing] = []
+        self._heartbeats: list[Heartbeat] = []
+        self._rate = Rate(self._applied)
         self._follower: Follower | None = None
 
     @property
@@ -164,8 +146,12 @@ class Consumer:
         self._appliers = await self.links.open(
             epoch_of(known, stream), follower.fail, self._lease.is_held
         )
-        self._to_appliers = to_each([applier.submit for applier in self._appliers])
+        self._ageing = [Ageing(applier.submit) for applier in self._appliers]
+        self._to_appliers = to_each([ageing.submit for ageing in self._ageing])
+        self._heartbeats = self.links.heartbeats()
         keeping = [
+            *(asyncio.create_task(heartbeat.run()) for heartbeat in self._heartbeats),
+            asyncio.create_task(self._rate.run()),
             asyncio.create_task(self._lease.keep(lambda: encode(self.report()).decode())),
             asyncio.create_task(self._obey(follower)),
         ]
@@ -202,10 +188,13 @@ class Consumer:
             raise follower.failure  # also one that came while the last changes were applied
 
     async def _obey(self, follower: Follower) -> None:
-        """Pause while somebody asks for it; say so once nothing is on its way any more."""
+        """Pause while somebody asks for it; say so once nothing is on its way any more. Write no
+        faster than somebody allows.
+        """
         said: list[str] | None = None  # a holder before us may have left a word that isn't ours
         while True:
             known = await self._checkpoints.load(positions=False)
+            self.links.limit(known.limit_per_second)
             asking = known.paused_for(self._clock())
             self.paused = bool(asking)
             if asking:
@@ -220,17 +209,18 @@ class Consumer:
 
     def report(self) -> Report:
         """Tell how it goes."""
-        readers = self._follower.readers.values() if self._follower else ()
+        readers = list(self._follower.readers.values()) if self._follower else []
         now_ms = self._clock()
         troubles = [reader.trouble for reader in readers]
         troubles += [applier.trouble for applier in self._appliers]
         parking = self.links.parking
+        open_readers = [reader for reader in readers if not reader.progress.position.done]
         return Report(
             state="paused" if self.paused else self._state,
             at_ms=now_ms,
             records=sum(reader.records for reader in readers),
             lag_ms=max((reader.lag_ms(now_ms) for reader in readers), default=0),
-            applied=sum(reader.applied for reader in readers),
+            applied=self._applied(),
             writes=sum(applier.applied for applier in self._appliers),
             stale=sum(applier.target.stale for applier in self._appliers),
             in_flight=sum(applier.in_flight for applier in self._appliers),
@@ -238,7 +228,50 @@ class Consumer:
             throttles=sum(applier.throttles for applier in self._appliers),
             parked_keys=parking.held if parking else 0,
             trouble=sorted({trouble for trouble in troubles if trouble}),
+            per_second=self._rate.per_second,
+            unread_ms=max((reader.unread_ms(now_ms) for reader in open_readers), default=0),
+            links=self._links(now_ms),
+            shards=_most_behind(open_readers, now_ms),
+            limit_per_second=self.links.limit_per_second,
         )
+
+    def _applied(self) -> int:
+        readers = self._follower.readers.values() if self._follower else ()
+        return sum(reader.applied for reader in readers)
+
+    def _links(self, now_ms: int) -> list[LinkReport]:
+        """Tell how it goes at each target; of two-way replicas, one applier serves several."""
+        told = []
+        for number, heartbeat in enumerate(self._heartbeats):
+            at = min(number, len(self._appliers) - 1)
+            applier, oldest_ms = self._appliers[at], self._ageing[at].oldest_ms
+            told.append(
+                LinkReport(
+                    target=heartbeat.name,
+                    lag_ms=0 if oldest_ms is None else max(0, now_ms - oldest_ms),
+                    applied=applier.applied,
+                    stale=applier.target.stale,
+                    in_flight=applier.in_flight,
+                    retries=applier.retries,
+                    throttles=applier.throttles,
+                    beat_ms=heartbeat.took_ms,
+                    beat_at_ms=heartbeat.at_ms,
+                    trouble=applier.trouble or heartbeat.trouble,
+                )
+            )
+        return told
+
+
+def _most_behind(readers: Sequence[ShardReader], now_ms: int) -> list[ShardReport]:
+    lags = sorted(
+        ((reader.lag_ms(now_ms), reader.shard_id, reader.trouble) for reader in readers),
+        reverse=True,
+    )
+    return [
+        ShardReport(shard=shard, lag_ms=lag_ms, trouble=trouble)
+        for lag_ms, shard, trouble in lags[:BEHIND_MAX]
+        if lag_ms or trouble
+    ]
 
 
 def _pass_on(task: asyncio.Task[None], follower: Follower) -> None:

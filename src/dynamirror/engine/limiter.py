@@ -55,22 +55,40 @@ class Limiter:
         self._limit = max(1.0, self._limit / 2)
 
 
+LOOK_S = 1.0
+"""Those who wait for their turn look this often whether the pace was changed."""
+
+
 class Pace:
     """At most so many items per second; those who ask are let through in their order."""
 
-    def __init__(self, per_second: float) -> None:
-        self.per_second = per_second
+    def __init__(self, per_second: float | None) -> None:
+        """``per_second`` None: as many as they like."""
+        self._per_second = per_second
         self._free_at_s = 0.0
+        self._changes = 0
+
+    def change(self, per_second: float | None) -> None:
+        """From now on let so many through a second, those who wait already among them."""
+        if per_second != self._per_second:
+            self._per_second = per_second
+            self._free_at_s = 0.0
+            self._changes += 1
 
     async def take(self, items: int) -> None:
         """Wait until this many items may be sent."""
-        now_s = asyncio.get_running_loop().time()
-        start_s = max(now_s, self._free_at_s)
-        self._free_at_s = start_s + items / self.per_second
-        if start_s > now_s:
+        while self._per_second is not None:
+            clock, changes = asyncio.get_running_loop().time, self._changes
+            cost_s = items / self._per_second
+            start_s = max(clock(), self._free_at_s)
+            self._free_at_s = start_s + cost_s
             try:
-                await asyncio.sleep(start_s - now_s)
+                while self._changes == changes and (left_s := start_s - clock()) > 0:  # noqa: ASYNC110
+                    await asyncio.sleep(min(left_s, LOOK_S))
             except asyncio.CancelledError:
                 # What isn't sent doesn't count: a function's invocations share one pace.
-                self._free_at_s -= items / self.per_second
+                if self._changes == changes:
+                    self._free_at_s -= cost_s
                 raise
+            if self._changes == changes:
+                return

@@ -11,6 +11,7 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.limiter import Limiter, Pace
 from dynamirror.engine.parking import LeftOut, OnLeft, Parking
+from dynamirror.engine.pulse import Heartbeat
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.targets import CopyTarget, OrderTarget, Target, target_of
 from dynamirror.errors import UnfitError
@@ -48,11 +49,17 @@ class Links:
         self.ours = tuple(dict.fromkeys((STAMP_ATTRIBUTE, SEQUENCE_ATTRIBUTE, *foreign_marks)))
         most = BATCHES_IN_FLIGHT_MAX if mirror.guard is Guard.ORDER else WRITES_IN_FLIGHT_MAX
         self._limiters = {place.name: Limiter(most) for place in mirror.targets}
-        self._paces = {
-            place.name: Pace(mirror.max_writes_per_second)
-            for place in mirror.targets
-            if mirror.max_writes_per_second is not None
-        }
+        self._paces = {place.name: Pace(mirror.max_writes_per_second) for place in mirror.targets}
+        self.limit_per_second = mirror.max_writes_per_second
+
+    def limit(self, per_second: float | None) -> None:
+        """Write at most so many items a second to each target from now on.
+
+        None: as many as the configuration lets.
+        """
+        self.limit_per_second = per_second or self.mirror.max_writes_per_second
+        for pace in self._paces.values():
+            pace.change(self.limit_per_second)
 
     async def open(
         self,
@@ -84,6 +91,13 @@ class Links:
         left = LeftOut(on_left)
         return [
             self._applier(place, self._copy_target(place, epoch), on_failure, may_write, left)
+            for place in self.mirror.targets
+        ]
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """Return what asks each target whether it is there."""
+        return [
+            Heartbeat(self._targets[place.name], place, self._clock)
             for place in self.mirror.targets
         ]
 
@@ -163,6 +177,6 @@ class Links:
             on_failure=on_failure,
             may_write=may_write,
             backoff=self._backoff,
-            pace=self._paces.get(place.name),
+            pace=self._paces[place.name],
             parking=parking,
         )

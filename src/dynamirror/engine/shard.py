@@ -45,7 +45,12 @@ class Reading:
 
 
 UNREAD_MS = 5_000
-"""A shard that was read so recently and was empty is not behind."""
+"""A shard that was read so recently and was empty is not behind; nor one whose last records were
+so young when they were read."""
+
+BEHIND_MS = 15 * 60 * 1_000
+"""A position that is older than this was not just quiet: those that only age are saved every ten
+minutes. Until the shard is read, all since then may be waiting."""
 
 
 class ShardReader:
@@ -83,6 +88,7 @@ class ShardReader:
         self._read_to = position.sequence_number
         self._digits = position.digits
         self._read_at_ms = clock()
+        self._catching_up = self._read_at_ms - position.read_until_ms > BEHIND_MS
         self._empty = 0
         self._empty_since_ms = 0
         self._settled = asyncio.Event()
@@ -128,10 +134,16 @@ class ShardReader:
         if self.progress.position.done:
             return 0
         oldest_ms = self.progress.oldest_ms
-        if oldest_ms is None:
-            unread_ms = now_ms - self._read_at_ms
-            return unread_ms if unread_ms > UNREAD_MS else 0
-        return max(0, now_ms - oldest_ms)
+        if oldest_ms is not None:
+            return max(0, now_ms - oldest_ms)
+        if self._catching_up:
+            return max(0, now_ms - self.progress.position.read_until_ms)
+        unread_ms = self.unread_ms(now_ms)
+        return unread_ms if unread_ms > UNREAD_MS else 0
+
+    def unread_ms(self, now_ms: int) -> int:
+        """Return for how long the stream has told nothing of the shard."""
+        return max(0, now_ms - self._read_at_ms)
 
     async def settled(self) -> None:
         """Wait until everything that was read is applied."""
@@ -147,7 +159,9 @@ class ShardReader:
         self.records += len(records)
         self._read_to = last.sequence_number
         created_at_ms = int(last.created_at * 1_000)
-        page = self.progress.hand_in(last.sequence_number, created_at_ms, self._digits)
+        self._catching_up = self._read_at_ms - created_at_ms > UNREAD_MS
+        since_ms = int(records[0].created_at * 1_000)
+        page = self.progress.hand_in(last.sequence_number, created_at_ms, self._digits, since_ms)
 
         def done() -> None:
             self._pages.release()
@@ -162,6 +176,8 @@ class ShardReader:
         if self._empty == 0:
             self._empty_since_ms = now_ms
         self._empty += 1
+        if self._empty >= self._reading.drained_after:
+            self._catching_up = False
         if self.progress.idle:
             self.drained = self._empty >= self._reading.drained_after
             quiet_ms = now_ms - int(self._reading.quiet_s * 1_000)

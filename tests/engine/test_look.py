@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from tests.engine.regions import BACKOFF, Regions
 
+from dynamirror.core.facts import Report
 from dynamirror.core.progress import Position
 from dynamirror.core.values import encode
-from dynamirror.engine.consumer import Report
+from dynamirror.engine.look import look
 from dynamirror.engine.parking import Parking
-from dynamirror.engine.status import State, Status, status_of
 from dynamirror.errors import Exit, NotFoundError
+from dynamirror.observe.status import State, Status, judged
 
 HOUR_MS = 3_600_000
 
@@ -26,8 +27,8 @@ def status(regions: Regions, is_dead: Callable[[str], bool] = lambda _: False) -
         clock=lambda: regions.now_ms,
         backoff=BACKOFF,
     )
-    return asyncio.run(
-        status_of(
+    facts = asyncio.run(
+        look(
             regions.mirror,
             regions.us,
             regions.checkpoints(),
@@ -37,6 +38,7 @@ def status(regions: Regions, is_dead: Callable[[str], bool] = lambda _: False) -
             backoff=BACKOFF,
         )
     )
+    return judged(facts)
 
 
 def ready() -> Regions:
@@ -75,6 +77,8 @@ def hold(regions: Regions, **told: Any) -> None:
             **dict.fromkeys(Report.__struct_fields__, 0),
             "state": "following",
             "trouble": [],
+            "links": [],
+            "shards": [],
             "at_ms": regions.now_ms,
             **told,
         }
@@ -101,7 +105,7 @@ def test_before_init_a_mirror_is_not_started() -> None:
 
     told = status(regions)
 
-    assert told.state is State.NOT_STARTED
+    assert told.state is State.NEW
     assert told.exit is Exit.DONE
     assert told.hint
 
@@ -112,14 +116,14 @@ def test_a_missing_source_is_an_error() -> None:
         status(Regions())
 
 
-def test_a_live_engine_is_following() -> None:
-    """State and lag are what the holder of the lease reports."""
+def test_a_live_engine_tells_its_lag() -> None:
+    """State and lag are what the holder of the lease reports, who may well be behind."""
     regions = started()
     hold(regions, lag_ms=2 * HOUR_MS, applied=7)
 
     told = status(regions)
 
-    assert (told.state, told.held_by) == (State.FOLLOWING, "me")
+    assert (told.state, told.held_by) == (State.BEHIND, "me")
     assert (told.lag_ms, told.lag_at_most, told.hours_left) == (2 * HOUR_MS, False, 22.0)
     assert told.report is not None
     assert told.report.applied == 7
@@ -167,7 +171,7 @@ def test_a_position_older_than_the_stream_keeps_is_history_lost() -> None:
 
     told = status(regions)
 
-    assert (told.state, told.exit) == (State.HISTORY_LOST, Exit.HISTORY_LOST)
+    assert (told.state, told.exit) == (State.LOST, Exit.HISTORY_LOST)
     assert "25 hours ago" in str(told.why)
     assert "backfill CONFIG --mirror stories" in str(told.hint)
 
@@ -199,7 +203,7 @@ def test_a_recorded_loss_stays() -> None:
 
     told = status(regions)
 
-    assert (told.state, told.why) == (State.HISTORY_LOST, "shard 7 was trimmed")
+    assert (told.state, told.why) == (State.LOST, "shard 7 was trimmed")
 
 
 def test_a_recreated_stream_is_history_lost() -> None:
@@ -227,7 +231,7 @@ def test_a_report_of_another_version_does_no_harm() -> None:
 
     told = status(regions)
 
-    assert (told.state, told.report, told.held_by) == (State.FOLLOWING, None, "me")
+    assert (told.state, told.report, told.held_by) == (State.OK, None, "me")
 
 
 def test_parked_keys_are_a_finding() -> None:
