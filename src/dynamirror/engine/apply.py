@@ -204,7 +204,7 @@ class Applier:
         return writes
 
     async def _send(self, writes: list[_Write]) -> None:
-        if self._pace is not None:
+        if self._pace is not None and self._pace.per_second is not None:
             await self._pace.take(len(writes))
         while not self._may_write():  # noqa: ASYNC110 - time decides it, nobody could tell us
             await asyncio.sleep(ASK_S)

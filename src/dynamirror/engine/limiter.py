@@ -64,22 +64,22 @@ class Pace:
 
     def __init__(self, per_second: float | None) -> None:
         """``per_second`` None: as many as they like."""
-        self._per_second = per_second
+        self.per_second = per_second
         self._free_at_s = 0.0
         self._changes = 0
 
     def change(self, per_second: float | None) -> None:
         """From now on let so many through a second, those who wait already among them."""
-        if per_second != self._per_second:
-            self._per_second = per_second
+        if per_second != self.per_second:
+            self.per_second = per_second
             self._free_at_s = 0.0
             self._changes += 1
 
     async def take(self, items: int) -> None:
         """Wait until this many items may be sent."""
-        while self._per_second is not None:
+        while self.per_second is not None:
             clock, changes = asyncio.get_running_loop().time, self._changes
-            cost_s = items / self._per_second
+            cost_s = items / self.per_second
             start_s = max(clock(), self._free_at_s)
             self._free_at_s = start_s + cost_s
             try:
