@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from dynamirror.aws.client import connect
 from dynamirror.config.model import Config, Guard, Mirror, Place, Side, Transport
 from dynamirror.config.relations import same_table
 from dynamirror.engine.checkpoints import Checkpoints
-from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links
+from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links, ours_on
 from dynamirror.engine.mesh import MeshLinks
 from dynamirror.engine.retry import Backoff
+from dynamirror.errors import ConfigError
 from dynamirror.ports import Clock, DynamoDB
+
+if TYPE_CHECKING:
+    from dynamirror.core.view.lens import Transform, View
+    from dynamirror.engine.views import Sights
 
 Connect = Callable[[Place, Transport], DynamoDB]
 
@@ -67,12 +74,27 @@ class Wiring:
         source = self.source(mirror)
         targets = {place.name: self.api(place, mirror.transport) for place in mirror.targets}
         marks = self._marks_on(mirror.source)
+        sights = sights_of(mirror, marks) if mirror.views else {}
         clock, backoff = self.clock, self.backoff
         if isinstance(mirror, Side):
             return MeshLinks(
-                mirror, source, targets, clock=clock, backoff=backoff, foreign_marks=marks
+                mirror,
+                source,
+                targets,
+                clock=clock,
+                backoff=backoff,
+                foreign_marks=marks,
+                sights=sights,
             )
-        return Links(mirror, source, targets, clock=clock, backoff=backoff, foreign_marks=marks)
+        return Links(
+            mirror,
+            source,
+            targets,
+            clock=clock,
+            backoff=backoff,
+            foreign_marks=marks,
+            sights=sights,
+        )
 
     def checkpoints(self, mirror: Mirror) -> Checkpoints:
         """Return the checkpoints of a mirror's consumer."""
@@ -91,3 +113,47 @@ class Wiring:
             if mirror.guard is Guard.ITEM
             and any(same_table(target, source) for target in mirror.targets)
         ]
+
+
+def sights_of(mirror: Mirror, foreign_marks: Sequence[str]) -> Sights:
+    """Return a mirror's views with their secrets and functions, by the targets' names.
+
+    Raises ConfigError where a secret or a function is not to be had.
+    """
+    from dynamirror.engine.views import Sight  # noqa: PLC0415 - as in ``Links``
+
+    ours = ours_on(foreign_marks)
+    return {
+        name: Sight(view, ours, _secret_of(view), _transform_of(view))
+        for name, view in mirror.views.items()
+    }
+
+
+def _secret_of(view: View) -> bytes:
+    name = view.shape.secret_env
+    if not view.shape.hashes or name is None:
+        return b""
+    if not (secret := os.environ.get(name)):
+        raise ConfigError(
+            f"a view masks attributes with a keyed hash, and its secret is not there: set the "
+            f"environment variable {name}"
+        )
+    return secret.encode()
+
+
+def _transform_of(view: View) -> Transform | None:
+    if view.transform is None:
+        return None
+    import importlib  # noqa: PLC0415 - as above
+
+    module, _, name = view.transform.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f'transform = "{view.transform}" can\'t be imported ({error}): install the module '
+            "where dynamirror runs, or put its directory on PYTHONPATH"
+        ) from error
+    if not callable(function):
+        raise ConfigError(f'transform = "{view.transform}" is no function: name one')
+    return function  # type: ignore[no-any-return]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynamirror.config.load import ONE_WAY, PLACE, TEXT, load
+from dynamirror.config.load import ONE_WAY, TEXT, load
 from dynamirror.config.model import Config, Guard, OneWay, Place
+from dynamirror.config.places import PLACE, VIEW
 from dynamirror.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def test_what_is_no_file_is_an_error_of_ours(path: str, complaint: str) -> None:
 def test_every_field_of_the_model_can_be_written() -> None:
     """The tables of keys and the model's fields are the same, so neither can grow alone."""
     assert set(PLACE) == {each.name for each in fields(Place)}
-    assert set(ONE_WAY) == {each.name for each in fields(OneWay)} - {"name"} | {"mode"}
+    written = {each.name for each in fields(OneWay)} - {"name", "views"} | {"mode"}
+    assert set(ONE_WAY) - set(VIEW) == written
 
 
 def test_our_default_names_are_known_as_ours() -> None:
@@ -144,3 +146,21 @@ def test_a_good_file_costs_no_import_that_only_faults_need() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=search)
 
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_targets_own_view_counts_instead_of_its_mirrors() -> None:
+    """Option by option; a target of which neither says anything gets whole items."""
+    text = STORIES.replace(
+        "targets = [{ region",
+        'where = "kind = \'public\'"\ntargets = [{ region = "us-west-2", where = "age > 18" }, '
+        '{ region = "us-west-1", attributes = { exclude = ["email"] } }, { region',
+    )
+    views = load(text).mirrors[0].views
+
+    assert {name: view.where and view.where.text for name, view in views.items()} == {
+        "us-west-2": "age > 18",
+        "us-west-1": "kind = 'public'",
+        "eu-west-1": "kind = 'public'",
+    }
+    assert views["us-west-1"].shape.exclude == {"email"}
+    assert not load(STORIES).mirrors[0].views

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dynamirror.config.load import ONE_WAY, PLACE, TWO_WAY, load
+from dynamirror.config.load import ONE_WAY, TWO_WAY, load
 from dynamirror.config.model import Deletes, Guard, OneWay, OnPoison, Place, Side, Transport
+from dynamirror.config.places import PLACE, VIEW
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
@@ -66,7 +67,8 @@ def test_every_default_is_the_models(model: type[OneWay | Place], heading: str) 
     assert (
         left
         == {
-            "A mirror": dict.fromkeys(("mode", "source", "targets"), "required"),
+            "A mirror": dict.fromkeys(("mode", "source", "targets"), "required")
+            | dict.fromkeys(VIEW, "none"),
             "A place": {
                 "region": "required",
                 "table": "required in `source`; in targets the source's",

@@ -8,8 +8,7 @@ that one fault hides no other.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dynamirror.config import problems, relations
 from dynamirror.config.model import (
@@ -18,22 +17,20 @@ from dynamirror.config.model import (
     Guard,
     OneWay,
     OnPoison,
-    Place,
     Side,
     Transport,
     Unversioned,
 )
+from dynamirror.config.places import TARGET, VIEW, Read, fields_of, place_of, places_of
 from dynamirror.config.problems import MISSING, Problem, UnfitError, join
 from dynamirror.config.relations import Declared, Spot
 from dynamirror.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dynamirror.config.problems import Parser
-
-T = TypeVar("T")
-Read = Generator[Problem, None, T]
+    from dynamirror.core.view.lens import View
 
 TEXT = "(configuration text)"
 """What messages call a configuration that did not come from a file."""
@@ -43,17 +40,6 @@ def _later(value: object) -> object:
     """Let pass what is read by itself."""
     return value
 
-
-PLACE: Mapping[str, Parser] = {
-    "region": problems.region,
-    "table": problems.table,
-    "name": problems.name,
-    "account": problems.account,
-    "endpoint_url": problems.endpoint_url,
-    "profile": problems.text,
-    "role_arn": problems.role_arn,
-    "external_id": problems.external_id,
-}
 
 ONE_WAY: Mapping[str, Parser] = {
     "mode": problems.mode,
@@ -70,13 +56,17 @@ ONE_WAY: Mapping[str, Parser] = {
     "ledger_table": problems.our_table,
     "parked_table": problems.our_table,
     "checkpoint_table": problems.our_table,
+    **VIEW,
 }
+
+NOT_UNDONE = ("attributes", "transform", "key")
+"""Views that no two-way mirror can have: the way back would not know what to make of them."""
 
 TWO_WAY: Mapping[str, Parser] = {
     **{
         key: parser
         for key, parser in ONE_WAY.items()
-        if key not in ("source", "targets", "guard", "sequence_attribute")
+        if key not in ("source", "targets", "guard", "sequence_attribute", *NOT_UNDONE)
     },
     "replicas": _later,
     "version_attribute": problems.attribute,
@@ -101,9 +91,6 @@ NEEDED_IN_TWO_WAY = {
     "mode": 'write mode = "two-way"',
     "replicas": 'add replicas = [{ region = "us-east-1", table = "Sessions" }, ...]',
 }
-
-# Without a fault in these it is known which table a place means.
-IDENTITY = [key for key in PLACE if key not in ("name", "external_id")]
 
 
 def load(path_or_text: str) -> Config:
@@ -187,12 +174,12 @@ def _mirror(name: str, raw: object) -> Read[Declared]:
 
 
 def _one_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
-    fields = yield from _fields(raw, path, ONE_WAY, NEEDED_IN_ONE_WAY)
+    fields = yield from fields_of(raw, path, ONE_WAY, NEEDED_IN_ONE_WAY)
     fields.pop("mode", None)
     source, its_table = None, None
     if "source" in fields:
         place = fields.pop("source")
-        source = yield from _place(place, f"{path}.source", NEEDED_IN_SOURCE, {})
+        source = yield from place_of(place, f"{path}.source", NEEDED_IN_SOURCE, {})
         its_table = place.get("table") if isinstance(place, dict) else None
     defaults = {"table": problems.bare(its_table)} if isinstance(its_table, str) else {}
     targets = []
@@ -202,16 +189,20 @@ def _one_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
             remedy = 'write a list of tables: targets = [{ region = "eu-west-1" }]'
             yield Problem(f"{path}.targets", places, remedy)
             places = []
-        targets = yield from _places(places, f"{path}.targets", defaults)
+        targets = yield from places_of(
+            places, f"{path}.targets", NEEDED_IN_TARGET, defaults, TARGET
+        )
     mirrors: tuple[OneWay, ...] = ()
     if source:
+        said = {option: fields.pop(option) for option in VIEW if option in fields}
         there = tuple(each.place for each in targets)
-        mirrors = (OneWay(name=name, source=source.place, targets=there, **fields),)
+        views = _views(said, targets)
+        mirrors = (OneWay(name=name, source=source.place, targets=there, views=views, **fields),)
     return Declared(path, source, tuple(targets), mirrors)
 
 
 def _two_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
-    fields = yield from _fields(raw, path, TWO_WAY, NEEDED_IN_TWO_WAY)
+    fields = yield from fields_of(raw, path, TWO_WAY, NEEDED_IN_TWO_WAY)
     fields.pop("mode", None)
     places = fields.pop("replicas", None)
     if places is None:
@@ -221,11 +212,12 @@ def _two_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
         remedy = f"write a list of {REPLICAS_MIN} to {REPLICAS_MAX} tables, the strongest first"
         yield Problem(at, places, remedy)
         return Declared(path, None, (), ())
-    first = yield from _place(places[0], f"{at}[0]", NEEDED_IN_SOURCE, {})
+    first = yield from place_of(places[0], f"{at}[0]", NEEDED_IN_SOURCE, {})
     its_table = places[0].get("table") if isinstance(places[0], dict) else None
     defaults = {"table": problems.bare(its_table)} if isinstance(its_table, str) else {}
-    others = yield from _places(places[1:], at, defaults, start=1)
+    others = yield from places_of(places[1:], at, NEEDED_IN_TARGET, defaults, start=1)
     replicas = [*([first] if first else []), *others]
+    views = _views({"where": fields.pop("where", None)}, replicas)
     there = tuple(each.place for each in replicas)
     mirrors = tuple(
         Side(
@@ -233,6 +225,7 @@ def _two_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
             source=here,
             targets=tuple(other for other in there if other is not here),
             replicas=there,
+            views=views,
             **fields,
         )
         for here in there
@@ -240,49 +233,11 @@ def _two_way(name: str, raw: dict[str, Any], path: str) -> Read[Declared]:
     return Declared(path, None, tuple(replicas), mirrors)
 
 
-def _places(
-    raw: list[Any], path: str, defaults: Mapping[str, str], start: int = 0
-) -> Read[list[Spot]]:
-    places = []
-    for number, place in enumerate(raw, start):
-        spot = yield from _place(place, f"{path}[{number}]", NEEDED_IN_TARGET, defaults)
-        if spot:
-            places.append(spot)
-    return places
+def _views(said: Mapping[str, Any], targets: Sequence[Spot]) -> Mapping[str, View]:
+    """Return the views of those targets that have one, by the targets' names."""
+    if not any((*said.values(), *(target.view for target in targets))):
+        return {}
+    from dynamirror.config import views  # noqa: PLC0415 - as in ``places``
 
-
-def _place(
-    raw: object, path: str, needed: Mapping[str, str], defaults: Mapping[str, str]
-) -> Read[Spot | None]:
-    """Return the place, or None where a fault leaves open which table is meant."""
-    if not isinstance(raw, dict):
-        yield Problem(path, raw, 'write a table: { region = "us-east-1", table = "Stories" }')
-        return None
-    given = yield from _fields(raw, path, PLACE, needed)
-    yield from problems.of_place(path, raw, given)
-    fields = {**defaults, **given}
-    open_ones = [key for key in IDENTITY if key in raw and key not in given]
-    if open_ones or "region" not in fields or "table" not in fields:
-        return None
-    # A name that is unfit is told as such, and not again as taken: a path is nobody's name.
-    fields.setdefault("name", path if "name" in raw else fields["region"])
-    return Spot(path, Place(**fields))
-
-
-def _fields(
-    raw: dict[str, Any], path: str, parsers: Mapping[str, Parser], needed: Mapping[str, str]
-) -> Read[dict[str, Any]]:
-    """Return the values that are fit, parsed."""
-    values = {}
-    for key, value in raw.items():
-        if key not in parsers:
-            yield problems.unknown(path, key, value, parsers)
-            continue
-        try:
-            values[key] = parsers[key](value)
-        except UnfitError as unfit:
-            yield Problem(f"{path}.{key}", value, str(unfit))
-    for key, remedy in needed.items():
-        if key not in raw:
-            yield Problem(f"{path}.{key}", MISSING, remedy)
-    return values
+    seen = {target.place.name: views.view(said, target.view) for target in targets}
+    return {name: view for name, view in seen.items() if view is not None}

@@ -5,8 +5,14 @@ Every default stands here and nowhere else. Nothing here checks anything: ``prob
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dynamirror.core.view.lens import View
 
 
 class Guard(StrEnum):
@@ -79,6 +85,8 @@ class OneWay:
     ledger_table: str | None = None
     parked_table: str | None = None
     checkpoint_table: str | None = None
+    views: Mapping[str, View] = field(default_factory=dict, hash=False)
+    """What targets get to see, by their names; one that is not there gets whole items."""
 
     @property
     def link(self) -> str:

@@ -39,12 +39,12 @@ _ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,576}"
 _ENDPOINT = r"(https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?)/?"
 OURS = r".*-dynamirror-(ledger|journal|checkpoints|parked)"
 
-# Views are to come: with them, these lines go.
 NOT_HERE: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("where", "attributes", "transform"),
-        "views are not in this version; remove it, and the targets get whole items",
-    ),
+    "attributes": "in a two-way mirror a view must be one that can be undone, and what is left out "
+    "or changed on the way there can't be told on the way back; remove it, or mirror one-way",
+    "transform": "in a two-way mirror a view must be one that can be undone, and nobody can tell "
+    "what undoes a function; remove it, or mirror one-way",
+    "key": "in a two-way mirror all replicas have the same keys; remove it, or mirror one-way",
     **dict.fromkeys(
         (
             *("version_attribute", "replicas", "stamp_attribute", "unversioned"),

@@ -8,8 +8,8 @@ Rule 2: whether two places are one table is decided in ``_Tables`` alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from dynamirror.config.model import Guard, OneWay, Place, Side
 from dynamirror.config.problems import MISSING, OURS, Problem, arn, bare
@@ -32,6 +32,8 @@ class Spot:
 
     path: str
     place: Place
+    view: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What its place says of a view, parsed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ around parentheses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -55,6 +55,8 @@ class Condition:
     aliases: tuple[str, ...]
     values: tuple[str, ...]
     bare: tuple[str, ...]
+    literals: Mapping[str, Wire]
+    """What its literals stand for, to be passed with the values."""
 
     def check(self, names: Names, values: Values) -> None:
         """Raise ExpressionError unless the names and values given make sense of it."""
@@ -71,21 +73,25 @@ class Condition:
 
 
 @lru_cache(CACHED_TEXTS)
-def parse_condition(text: str) -> Condition:
-    """Read a condition. Raises ExpressionError, which says where and what was expected."""
-    parser = _Parser(text)
+def parse_condition(text: str, *, allow_literals: bool = False) -> Condition:
+    """Read a condition. Raises ExpressionError, which says where and what was expected.
+
+    ``allow_literals``: values may stand in the text, ``kind = 'public' AND age >= 18``.
+    """
+    parser = _Parser(text, allow_literals=allow_literals)
     node = parser.disjunction()
     parser.words.finish()
+    words = parser.words
     return Condition(
-        node, tuple(parser.words.aliases), tuple(parser.words.values), tuple(parser.words.bare)
+        node, tuple(words.aliases), tuple(words.values), tuple(words.bare), words.literals
     )
 
 
 class _Parser:
     """Recursive descent, a method per rule of the grammar."""
 
-    def __init__(self, text: str) -> None:
-        self.words = Reader(text)
+    def __init__(self, text: str, *, allow_literals: bool) -> None:
+        self.words = Reader(text, allow_literals=allow_literals)
         self._grouped: Node | None = None
 
     def disjunction(self) -> Node:
@@ -176,7 +182,7 @@ class _Parser:
         return Size(of, at)
 
     def _plain_operand(self) -> Path | Value:
-        if self.words.word.kind == "value":
+        if self.words.at_value:
             return self.words.value()
         if self.words.word.kind in ("name", "alias"):
             return self.words.path()

@@ -63,7 +63,9 @@ class Scope(NamedTuple):
 
 
 class Word(NamedTuple):
-    """One token: ``kind`` is ``name``, ``alias``, ``value``, ``index``, ``mark`` or ``end``."""
+    """One token: ``kind`` is ``name``, ``alias``, ``value``, ``index``, ``mark`` or ``end``; where
+    literals are allowed, also ``text`` or ``number``.
+    """
 
     kind: str
     text: str
@@ -75,21 +77,36 @@ _WORD = re.compile(
     r"|(?P<index>[0-9]+)|(?P<mark><>|<=|>=|[=<>(),.\[\]+-])|(?P<space>[ \t\r\n]+)"
 )
 
+_LITERAL = re.compile(
+    r"(?P<text>'(?:[^']|'')*')"
+    r"|(?P<number>-?[0-9]{1,38}\.[0-9]{1,38}(?:[eE][+-]?[0-9]{1,3})?|-[0-9]{1,38})"
+)
+
+_CONSTANTS: Mapping[str, Wire] = {
+    "TRUE": {"BOOL": True},
+    "FALSE": {"BOOL": False},
+    "NULL": {"NULL": True},
+}
+
 
 class Reader:
     """The words of one expression, taken from left to right.
 
     ``aliases`` and ``values`` list the placeholders that were met, ``bare`` the names of attributes
-    that were written out, each once, in that order.
+    that were written out, each once, in that order. With ``allow_literals``, which the service's
+    own language does not have, ``'text'``, numbers, ``true``, ``false`` and ``null`` may stand for
+    values; ``literals`` has them by the placeholders that they were given.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, allow_literals: bool = False) -> None:
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise ExpressionError(f"an expression is at most {TEXT_BYTES_MAX} bytes long")
         self.aliases: dict[str, None] = {}
         self.values: dict[str, None] = {}
         self.bare: dict[str, None] = {}
-        self._words = _words(text)
+        self.literals: dict[str, Wire] = {}
+        self._allow_literals = allow_literals
+        self._words = _words(text, allow_literals=allow_literals)
         self._next = 0
         self._depth = 0
         self._operators = 0
@@ -171,13 +188,38 @@ class Reader:
                 raise ExpressionError(f"a path has at most {PATH_STEPS_MAX} steps", at)
         return Path(tuple(steps), at)
 
+    @property
+    def at_value(self) -> bool:
+        """Whether a value comes next."""
+        return self.word.kind == "value" or self._literal() is not None
+
     def value(self) -> Value:
-        """Take a ``:value``."""
+        """Take a ``:value``, or a literal where those are allowed."""
+        if (literal := self._literal()) is not None:
+            word = self.take()
+            name = f":literal {len(self.literals)}"  # a blank, so that nobody's own is called so
+            self.literals[name] = literal
+            return Value(name, word.at)
         if self.word.kind != "value":
             raise self.wrong("a value, such as :v")
         word = self.take()
         self.values[word.text] = None
         return Value(word.text, word.at)
+
+    def _literal(self) -> Wire | None:
+        """Return the typed value that the next word spells, None if it spells none."""
+        if not self._allow_literals:
+            return None
+        word = self.word
+        match word.kind:
+            case "text":
+                return {"S": word.text[1:-1].replace("''", "'")}
+            case "number" | "index":
+                return {"N": word.text}
+            case "name":
+                return _CONSTANTS.get(word.text.upper())
+            case _:
+                return None
 
     def _name(self) -> str:
         word = self.word
@@ -188,11 +230,11 @@ class Reader:
         return word.text
 
 
-def _words(text: str) -> list[Word]:
+def _words(text: str, *, allow_literals: bool) -> list[Word]:
     words = []
     at = 0
     while at < len(text):
-        found = _WORD.match(text, at)
+        found = (_LITERAL.match(text, at) if allow_literals else None) or _WORD.match(text, at)
         if found is None:
             raise ExpressionError(f"{text[at]!r} has no meaning in an expression", at)
         if found.lastgroup != "space":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dynamirror.config.model import Deletes, Guard, Mirror, OnPoison, Place
 from dynamirror.core.marks import SEQUENCE_ATTRIBUTE, STAMP_ATTRIBUTE
@@ -16,6 +17,9 @@ from dynamirror.engine.retry import Backoff
 from dynamirror.engine.targets import CopyTarget, OrderTarget, Target, target_of
 from dynamirror.errors import UnfitError
 from dynamirror.ports import Clock, DynamoDB
+
+if TYPE_CHECKING:
+    from dynamirror.engine.views import Sights
 
 BATCHES_IN_FLIGHT_MAX = 128
 """Requests of 25 items: 37,000 items a second at a round trip of 80 ms."""
@@ -36,17 +40,19 @@ class Links:
         clock: Clock,
         backoff: Backoff,
         foreign_marks: Sequence[str] = (),
+        sights: Sights | None = None,
     ) -> None:
-        """``targets`` by the places' names; ``foreign_marks``: attributes in which other mirrors
-        leave their marks on this one's source.
+        """``targets`` and ``sights`` by the places' names; ``foreign_marks``: attributes in which
+        other mirrors leave their marks on this one's source.
         """
         self.mirror = mirror
         self.parking: Parking | None = None
         self._source = source
         self._targets = targets
+        self._sights = sights or {}
         self._clock = clock
         self._backoff = backoff
-        self.ours = tuple(dict.fromkeys((STAMP_ATTRIBUTE, SEQUENCE_ATTRIBUTE, *foreign_marks)))
+        self.ours = ours_on(foreign_marks)
         most = BATCHES_IN_FLIGHT_MAX if mirror.guard is Guard.ORDER else WRITES_IN_FLIGHT_MAX
         self._limiters = {place.name: Limiter(most) for place in mirror.targets}
         self._paces = {place.name: Pace(mirror.max_writes_per_second) for place in mirror.targets}
@@ -151,7 +157,7 @@ class Links:
 
     def _target(self, place: Place, epoch: int) -> Target:
         api, rules = self._targets[place.name], self.rules(place, epoch)
-        return target_of(self.mirror.guard, place.name, api, rules, self._clock)
+        return self._seeing(target_of(self.mirror.guard, place.name, api, rules, self._clock))
 
     def _copy_target(self, place: Place, epoch: int | None) -> Target:
         api, rules = self._targets[place.name], self.rules(place, epoch or 1)
@@ -160,8 +166,18 @@ class Links:
             # target has of its item, and the row that tells from when, are older.
             if epoch is not None:
                 return self._target(place, epoch)
-            return CopyTarget(place.name, api, rules)
-        return OrderTarget(place.name, api, rules)
+            return self._seeing(CopyTarget(place.name, api, rules))
+        return self._seeing(OrderTarget(place.name, api, rules))
+
+    def _seeing(self, target: Target) -> Target:
+        """Return the target as it gets to see the source."""
+        sight = self._sights.get(target.name)
+        if sight is None:
+            return target
+        # A Lambda function that mirrors whole items need not load what reads conditions.
+        from dynamirror.engine.views import ViewTarget  # noqa: PLC0415
+
+        return ViewTarget(target, sight)
 
     def _applier(
         self,
@@ -180,3 +196,8 @@ class Links:
             pace=self._paces[place.name],
             parking=parking,
         )
+
+
+def ours_on(foreign_marks: Sequence[str]) -> tuple[str, ...]:
+    """Return the attributes of a source's items in which marks or stamps may have been left."""
+    return tuple(dict.fromkeys((STAMP_ATTRIBUTE, SEQUENCE_ATTRIBUTE, *foreign_marks)))

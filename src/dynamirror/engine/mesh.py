@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,9 @@ from dynamirror.engine.retry import Backoff
 from dynamirror.engine.targets import Squash, Target
 from dynamirror.errors import ConditionFailedError, ServiceError, UnfitError
 from dynamirror.ports import Clock, DynamoDB
+
+if TYPE_CHECKING:
+    from dynamirror.engine.views import Sights
 
 
 def mesh_of(side: Side) -> Mesh:
@@ -155,13 +158,27 @@ class MeshLinks(Links):
         clock: Clock,
         backoff: Backoff,
         foreign_marks: Sequence[str] = (),
+        sights: Sights | None = None,
     ) -> None:
         super().__init__(
-            side, source, targets, clock=clock, backoff=backoff, foreign_marks=foreign_marks
+            side,
+            source,
+            targets,
+            clock=clock,
+            backoff=backoff,
+            foreign_marks=foreign_marks,
+            sights=sights,
         )
         self.ours = tuple(dict.fromkeys((side.stamp_attribute, *self.ours)))
         self._apis = {side.source.name: source, **targets}
         self._rules = TwoWay(mesh_of(side), side.source.name)
+
+    def wanted(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        """Return the records that are mirrored: a view is the same for all replicas."""
+        records = super().wanted(records)
+        for sight in self._sights.values():
+            return [record for record in records if sight.holds_keys(record.keys)]
+        return records
 
     async def open(
         self, epoch: int, on_failure: Callable[[BaseException], None], *more: Any, **named: Any

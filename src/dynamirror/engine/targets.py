@@ -31,10 +31,13 @@ class Target(Protocol):
     """The place's short name."""
     records_max: int
     """How many records one request may carry."""
-    stale: int
-    """How many changes the guard has refused so far: late or delivered twice."""
     squash: Squash | None
     """None: of a key's changes only the last matters."""
+
+    @property
+    def stale(self) -> int:
+        """How many changes the guard has refused so far: late or delivered twice."""
+        ...
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         """Send one request for records of distinct keys; return those the service left undone.

@@ -1,0 +1,188 @@
+"""A target holds the view of its source: followed, copied, or both at once, under every guard."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from tests.engine.virtual_time import now_ms, run
+from tests.engine.world import CHECKPOINTS, LEDGER, PARKED, Faults, create
+
+from dynamirror.config.load import load
+from dynamirror.config.model import Guard
+from dynamirror.core.values import Wire, differing
+from dynamirror.engine.retry import Backoff
+from dynamirror.engine.views import Sight
+from dynamirror.errors import ConfigError, UnfitError
+from dynamirror.memory.dynamodb import MemoryDynamoDB
+from dynamirror.runtimes.process import backfill_of, consumer_of
+from dynamirror.wiring import Wiring, sights_of
+
+SECRET = "DYNAMIRROR_TEST_SECRET"
+
+VIEWS = {
+    "where": "where = \"kind = 'public'\"",
+    "shape": 'attributes = { exclude = ["email"], mask = { name = "hash" }, '
+    f'rename = {{ id = "pk", value = "n" }}, secret_env = "{SECRET}" }}',
+    "transform": f'transform = "{__name__}:halved"',
+    "moving": 'key = { pk = "{kind}#{id}" }\nwhere = "value > 30"',
+}
+
+KEY_OF = {"where": "id", "shape": "pk", "transform": "id", "moving": "pk"}
+
+
+def halved(image: Wire) -> Wire | None:
+    """Leave out odd values, halve even ones."""
+    value = int(image["value"]["N"])
+    return None if value % 2 else {**image, "value": {"N": str(value // 2)}}
+
+
+@pytest.fixture(autouse=True)
+def secret() -> Iterator[None]:
+    os.environ[SECRET] = "a secret"
+    yield
+    del os.environ[SECRET]
+
+
+class Two:
+    """A source, a target that gets to see a view of it, and the mirror between them."""
+
+    def __init__(self, name: str, guard: Guard, seed: int) -> None:
+        self.chance = Random(seed)
+        self.source = MemoryDynamoDB("us-east-1", clock=now_ms, seed=seed)
+        self.target = MemoryDynamoDB("eu-west-1", clock=now_ms, seed=seed)
+        create(self.source, "Stories", "id", stream=True)
+        create(self.source, CHECKPOINTS, "link", "shard")
+        create(self.source, PARKED, "k", "seq")
+        create(self.target, "Stories", KEY_OF[name])
+        create(self.target, LEDGER, "k")
+        text = (
+            f'[mirrors.stories]\nmode = "one-way"\nguard = "{guard}"\non_poison = "park"\n'
+            'source = { region = "us-east-1", table = "Stories" }\n'
+            f'targets = [{{ region = "eu-west-1" }}]\n{VIEWS[name]}\n'
+        )
+        apis = {"us-east-1": self.source, "eu-west-1": self.target}
+        self.wiring = Wiring(
+            load(text),
+            connect=lambda place, _: apis[place.region],
+            clock=now_ms,
+            backoff=Backoff(draw=self.chance.random),
+        )
+        (self.mirror,) = self.wiring.config.mirrors
+
+    def write(self, writes: int) -> None:
+        for _ in range(writes):
+            name = f"k{self.chance.randrange(12)}"
+            if self.chance.random() < 0.25:
+                self.source.perform(
+                    "DeleteItem", {"TableName": "Stories", "Key": {"id": {"S": name}}}
+                )
+                continue
+            item = {
+                "id": {"S": name},
+                "kind": {"S": self.chance.choice(["public", "private"])},
+                "value": {"N": str(self.chance.randrange(100))},
+                "name": {"S": self.chance.choice(["Ann", "Bo"])},
+                "email": {"S": "a@b"},
+            }
+            self.source.perform("PutItem", {"TableName": "Stories", "Item": item})
+
+    @property
+    def differences(self) -> list[Any]:
+        (sight,) = sights_of(self.mirror, ()).values()
+        expected = {}
+        for item in self.source.table("Stories").contents():
+            keys = {"id": item["id"]}
+            seen = sight.lens(keys).see(keys, dict(item))
+            if seen is not None:
+                expected[str(seen.keys)] = seen.image
+        names = list(self.target.table("Stories").key_names)
+        held = {}
+        for item in self.target.table("Stories").contents():
+            image = {name: value for name, value in item.items() if name != "_mirror_seq"}
+            held[str({name: item[name] for name in names})] = image
+        return [
+            key
+            for key in sorted(expected.keys() | held.keys())
+            if key not in held or key not in expected or differing(held[key], expected[key])
+        ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("guard", Guard)
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_target_ends_as_the_view_of_its_source(name: str, guard: Guard, seed: int) -> None:
+    """Copied beside live writes and followed from then on, with throttles and lost answers."""
+
+    async def main() -> None:
+        two = Two(name, guard, seed)
+        faults = Faults(seed, 0.1)
+        two.target.before, two.target.after = faults.before, faults.after
+        two.write(40)
+        following = asyncio.create_task(consumer_of(two.wiring, two.mirror).run())
+        await asyncio.sleep(2)
+        copying = asyncio.create_task(backfill_of(two.wiring, two.mirror).run(lambda _: None))
+        for _ in range(10):
+            two.write(20)
+            await asyncio.sleep(1)
+        await copying
+        two.write(20)
+        await asyncio.sleep(120)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+        assert two.differences == []
+        assert two.target.table("Stories").contents(), "a view that shows nothing proves nothing"
+
+    run(main)
+
+
+def test_a_secret_that_is_not_there_is_said_before_anything_is_sent() -> None:
+    """Without it, hashes would be ones that anybody can try values out on."""
+
+    async def main() -> None:
+        two = Two("shape", Guard.ORDER, 0)
+        del os.environ[SECRET]
+        with pytest.raises(ConfigError, match=f"set the environment variable {SECRET}"):
+            two.wiring.links(two.mirror)
+        os.environ[SECRET] = ""
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("no.such.module:f", "can't be imported"),
+        (f"{__name__}:missing", "can't be imported"),
+        (f"{__name__}:SECRET", "is no function"),
+    ],
+)
+def test_a_function_that_is_not_there_is_said(function: str, told: str) -> None:
+    """With what to do."""
+    text = (
+        '[mirrors.m]\nmode = "one-way"\nsource = { region = "us-east-1", table = "Stories" }\n'
+        f'targets = [{{ region = "eu-west-1" }}]\ntransform = "{function}"\n'
+    )
+    with pytest.raises(ConfigError, match=told):
+        sights_of(load(text).mirrors[0], ())
+
+
+def test_a_two_way_view_asks_for_keys_only() -> None:
+    """An item must be in view or out of it for good."""
+    text = (
+        '[mirrors.m]\nmode = "two-way"\n'
+        'replicas = [{ region = "us-east-1", table = "Stories" }, { region = "eu-west-1" }]\n'
+    )
+
+    def sight(where: str) -> Sight:
+        return sights_of(load(f'{text}where = "{where}"\n').mirrors[0], ())["eu-west-1"]
+
+    assert sight("begins_with(id, 'a')").holds_keys({"id": {"S": "ab"}})
+    assert not sight("begins_with(id, 'a')").holds_keys({"id": {"S": "b"}})
+    with pytest.raises(UnfitError, match="key attributes only"):
+        sight("kind = 'public'").holds_keys({"id": {"S": "b"}})
