@@ -7,17 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamirror.core.condition import parse_condition
-from dynamirror.core.expressions import (
-    NESTING_MAX,
-    OPERATORS_MAX,
-    PATH_STEPS_MAX,
-    TEXT_BYTES_MAX,
-    ExpressionError,
-)
+from dynamirror.core.expressions import NESTING_MAX, OPERATORS_MAX, PATH_STEPS_MAX, TEXT_BYTES_MAX
 from dynamirror.core.predicates import TYPES
 from dynamirror.core.projection import parse_projection, projected
 from dynamirror.core.update import parse_update
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError
 
 ITEM: Wire = {
     "n": {"N": "10"},

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamirror.core.condition import parse_condition
-from dynamirror.core.expressions import ExpressionError
 from dynamirror.core.update import parse_update
 from dynamirror.core.values import Wire, same
+from dynamirror.core.words import ExpressionError
 from dynamirror.writer.attempts import Putting, updating
 from dynamirror.writer.saving import Saving
 

@@ -10,12 +10,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from dynamirror.config.problems import ATTRIBUTE_BYTES_MAX, UnfitError, attribute, text
-from dynamirror.core.expressions import ExpressionError
 from dynamirror.core.predicates import TYPES
 from dynamirror.core.view.lens import View
 from dynamirror.core.view.shape import Hiding, Mask, Shape
 from dynamirror.core.view.template import Template
 from dynamirror.core.view.where import Where
+from dynamirror.core.words import ExpressionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

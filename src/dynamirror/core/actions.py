@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
-from dynamirror.core.expressions import ExpressionError, Path, Scope, Value, kind_of
+from dynamirror.core.expressions import Path, Scope, Value, kind_of
 from dynamirror.core.predicates import equal
 from dynamirror.core.values import Wire, canonical_number
+from dynamirror.core.words import ExpressionError
 
 REMOVED: Wire = {}
 """The outcome that takes the place away; no typed value is empty."""

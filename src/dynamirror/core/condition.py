@@ -14,16 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dynamirror.core.expressions import (
-    CACHED_TEXTS,
-    ExpressionError,
-    Names,
-    Path,
-    Reader,
-    Scope,
-    Value,
-    Values,
-)
+from dynamirror.core.expressions import CACHED_TEXTS, Names, Path, Reader, Scope, Value, Values
 from dynamirror.core.predicates import (
     AllOf,
     AnyOf,
@@ -40,6 +31,7 @@ from dynamirror.core.predicates import (
     Size,
 )
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError
 
 IN_VALUES_MAX = 100
 """Values of one IN (Developer Guide, 'Comparison operator and function reference')."""

@@ -11,12 +11,12 @@ names are not; a bare name starts with a letter; a dot inside ``#name`` is part 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError, Word, literal_of, words_of
 
 TEXT_BYTES_MAX = 4_096
 """An expression's length (Developer Guide, 'Constraints': 4 KB)."""
@@ -43,50 +43,12 @@ Step = str | int
 """One step of a document path: an attribute's name, or a place in a list."""
 
 
-class ExpressionError(ValueError):
-    """An expression can't be read, or means nothing with the names and values it was given.
-
-    ``position`` is where in the text, counted from 0, if it has a place there.
-    """
-
-    def __init__(self, problem: str, position: int | None = None) -> None:
-        super().__init__(problem if position is None else f"{problem} (at position {position})")
-        self.position = position
-
-
 class Scope(NamedTuple):
     """What an expression is evaluated over."""
 
     item: Wire
     names: Names
     values: Values
-
-
-class Word(NamedTuple):
-    """One token: ``kind`` is ``name``, ``alias``, ``value``, ``index``, ``mark`` or ``end``; where
-    literals are allowed, also ``text`` or ``number``.
-    """
-
-    kind: str
-    text: str
-    at: int
-
-
-_WORD = re.compile(
-    r"(?P<name>[A-Za-z][A-Za-z0-9_]*)|(?P<alias>#[A-Za-z0-9_]+)|(?P<value>:[A-Za-z0-9_]+)"
-    r"|(?P<index>[0-9]+)|(?P<mark><>|<=|>=|[=<>(),.\[\]+-])|(?P<space>[ \t\r\n]+)"
-)
-
-_LITERAL = re.compile(
-    r"(?P<text>'(?:[^']|'')*')"
-    r"|(?P<number>-?[0-9]{1,38}\.[0-9]{1,38}(?:[eE][+-]?[0-9]{1,3})?|-[0-9]{1,38})"
-)
-
-_CONSTANTS: Mapping[str, Wire] = {
-    "TRUE": {"BOOL": True},
-    "FALSE": {"BOOL": False},
-    "NULL": {"NULL": True},
-}
 
 
 class Reader:
@@ -106,7 +68,7 @@ class Reader:
         self.bare: dict[str, None] = {}
         self.literals: dict[str, Wire] = {}
         self._allow_literals = allow_literals
-        self._words = _words(text, allow_literals=allow_literals)
+        self._words = words_of(text, allow_literals=allow_literals)
         self._next = 0
         self._depth = 0
         self._operators = 0
@@ -191,11 +153,13 @@ class Reader:
     @property
     def at_value(self) -> bool:
         """Whether a value comes next."""
-        return self.word.kind == "value" or self._literal() is not None
+        if self.word.kind == "value":
+            return True
+        return self._allow_literals and literal_of(self.word) is not None
 
     def value(self) -> Value:
         """Take a ``:value``, or a literal where those are allowed."""
-        if (literal := self._literal()) is not None:
+        if self._allow_literals and (literal := literal_of(self.word)) is not None:
             word = self.take()
             name = f":literal {len(self.literals)}"  # a blank, so that nobody's own is called so
             self.literals[name] = literal
@@ -206,21 +170,6 @@ class Reader:
         self.values[word.text] = None
         return Value(word.text, word.at)
 
-    def _literal(self) -> Wire | None:
-        """Return the typed value that the next word spells, None if it spells none."""
-        if not self._allow_literals:
-            return None
-        word = self.word
-        match word.kind:
-            case "text":
-                return {"S": word.text[1:-1].replace("''", "'")}
-            case "number" | "index":
-                return {"N": word.text}
-            case "name":
-                return _CONSTANTS.get(word.text.upper())
-            case _:
-                return None
-
     def _name(self) -> str:
         word = self.word
         if word.kind not in ("name", "alias"):
@@ -228,19 +177,6 @@ class Reader:
         (self.aliases if word.kind == "alias" else self.bare)[word.text] = None
         self._next += 1
         return word.text
-
-
-def _words(text: str, *, allow_literals: bool) -> list[Word]:
-    words = []
-    at = 0
-    while at < len(text):
-        found = (_LITERAL.match(text, at) if allow_literals else None) or _WORD.match(text, at)
-        if found is None:
-            raise ExpressionError(f"{text[at]!r} has no meaning in an expression", at)
-        if found.lastgroup != "space":
-            words.append(Word(found.lastgroup or "", found.group(), at))
-        at = found.end()
-    return [*words, Word("end", "", len(text))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from dynamirror.core.expressions import (
-    ExpressionError,
-    Names,
-    Path,
-    Scope,
-    Value,
-    Values,
-    kind_of,
-)
+from dynamirror.core.expressions import Names, Path, Scope, Value, Values, kind_of
 from dynamirror.core.values import Wire, canonical
+from dynamirror.core.words import ExpressionError
 
 TYPES = ("S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL")
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from dynamirror.core.expressions import CACHED_TEXTS, ExpressionError, Names, Path, Reader, Step
+from dynamirror.core.expressions import CACHED_TEXTS, Names, Path, Reader, Step
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError
 
 Tree = dict[Any, Any]
 """Paths by their steps: a dict at each step on the way, and what stands at the end of each path."""

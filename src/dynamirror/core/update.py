@@ -27,9 +27,10 @@ from dynamirror.core.actions import (
     Sum,
     Term,
 )
-from dynamirror.core.expressions import CACHED_TEXTS, ExpressionError, Names, Reader, Scope, Values
+from dynamirror.core.expressions import CACHED_TEXTS, Names, Reader, Scope, Values
 from dynamirror.core.projection import Tree, tree
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from dynamirror.core.condition import Condition, parse_condition
-from dynamirror.core.expressions import ExpressionError, Names, Values
+from dynamirror.core.expressions import Names, Values
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError
 from dynamirror.memory.items import checked_value
 from dynamirror.memory.refusals import invalid, malformed
 from dynamirror.memory.reserved import RESERVED

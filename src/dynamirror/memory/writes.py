@@ -11,10 +11,11 @@ from hashlib import sha256
 from typing import Any
 
 from dynamirror.core.condition import Condition
-from dynamirror.core.expressions import ExpressionError, Names, Values
+from dynamirror.core.expressions import Names, Values
 from dynamirror.core.projection import Tree, projected
 from dynamirror.core.update import Update, parse_update
 from dynamirror.core.values import Wire, encode
+from dynamirror.core.words import ExpressionError
 from dynamirror.errors import RefusedError
 from dynamirror.memory.items import checked_item, item_bytes
 from dynamirror.memory.refusals import (

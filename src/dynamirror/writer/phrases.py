@@ -12,10 +12,10 @@ from typing import Any
 
 from dynamirror.core.actions import Assignment
 from dynamirror.core.condition import parse_condition
-from dynamirror.core.expressions import ExpressionError
 from dynamirror.core.predicates import AnyOf
 from dynamirror.core.update import Update, parse_update
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError
 from dynamirror.writer.refusals import RefusedWriteError
 
 

@@ -12,8 +12,9 @@ from functools import cached_property
 import msgspec
 
 from dynamirror.core.condition import Condition, parse_condition
-from dynamirror.core.expressions import ExpressionError, Names, Values
+from dynamirror.core.expressions import Names, Values
 from dynamirror.core.values import Wire
+from dynamirror.core.words import ExpressionError
 
 
 class Where(msgspec.Struct, frozen=True, dict=True):
