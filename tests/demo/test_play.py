@@ -15,7 +15,8 @@ from dynamirror.config.load import load
 from dynamirror.demo.play import Ended, Row, Script, configuration, play
 from dynamirror.demo.server import EmbeddedServer
 from dynamirror.engine.backfill import Copied
-from dynamirror.engine.verify import Compared, Drift
+from dynamirror.engine.compared import Compared
+from dynamirror.engine.suspects import Drift
 from dynamirror.wiring import Wiring
 
 SCRIPT = Script(stories=50, sessions=40, seconds=4.0, session_writes_per_second=25.0)

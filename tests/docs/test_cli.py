@@ -23,11 +23,12 @@ from dynamirror.core.facts import (
     Verified,
 )
 from dynamirror.engine.backfill import Copied
+from dynamirror.engine.compared import Compared
 from dynamirror.engine.findings import Finding
 from dynamirror.engine.journal import Conflict
 from dynamirror.engine.redrive import Redriven
 from dynamirror.engine.sample import Cost
-from dynamirror.engine.verify import Compared, Drift
+from dynamirror.engine.suspects import Drift
 from dynamirror.observe.status import Link, Status
 
 MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"

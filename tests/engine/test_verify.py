@@ -9,8 +9,10 @@ import pytest
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import TARGET, World, item, key
 
+from dynamirror.engine.compared import Compared
 from dynamirror.engine.hold import Hold
-from dynamirror.engine.verify import PATIENCE_MS, WAIT_MS_MAX, Compared, Drift, Verifier
+from dynamirror.engine.suspects import PATIENCE_MS, WAIT_MS_MAX, Drift
+from dynamirror.engine.verify import Verifier
 
 
 async def compared(world: World, drifts: list[Drift] | None = None) -> Compared:

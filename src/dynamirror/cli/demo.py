@@ -19,7 +19,8 @@ from dynamirror.config.model import Place, Transport
 from dynamirror.demo.play import Ended, Row, Script, configuration, keep_running, play
 from dynamirror.demo.server import EmbeddedServer
 from dynamirror.engine.backfill import Copied
-from dynamirror.engine.verify import Compared, Drift
+from dynamirror.engine.compared import Compared
+from dynamirror.engine.suspects import Drift
 from dynamirror.errors import Exit
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import run

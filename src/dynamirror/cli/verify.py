@@ -15,7 +15,8 @@ from dynamirror.cli.arguments import (
 )
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
-from dynamirror.engine.verify import Compared, Drift
+from dynamirror.engine.compared import Compared
+from dynamirror.engine.suspects import Drift
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import see_all, verifier_of
 

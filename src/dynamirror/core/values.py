@@ -108,21 +108,21 @@ def row_key(mirror: str, key: Key) -> str:
 
 
 def canonical(value: Any) -> Any:
-    """Return a hashable form that is equal for two typed values exactly if DynamoDB holds them
-    equal: numbers by value, sets without order, maps without order of names.
+    """Return a form, hashable and always spelled alike, that is equal for two typed values exactly
+    if DynamoDB holds them equal: numbers by value, sets without order, maps without order of names.
     """
     ((kind, body),) = value.items()
     match kind:
         case "N":
             return kind, canonical_number(body)
         case "NS":
-            return kind, frozenset(map(canonical_number, body))
+            return kind, tuple(sorted(set(map(canonical_number, body))))
         case "SS" | "BS":
-            return kind, frozenset(body)
+            return kind, tuple(sorted(set(body)))
         case "L":
             return kind, tuple(map(canonical, body))
         case "M":
-            return kind, frozenset((name, canonical(member)) for name, member in body.items())
+            return kind, tuple((name, canonical(body[name])) for name in sorted(body))
         case _:
             return kind, body
 

@@ -17,9 +17,10 @@ from dynamirror.core.facts import Report
 from dynamirror.core.values import encode
 from dynamirror.demo import sessions, stories
 from dynamirror.engine.backfill import Copied
+from dynamirror.engine.compared import Compared
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.provision import carry_out, observe, plan
-from dynamirror.engine.verify import Compared, Drift
+from dynamirror.engine.suspects import Drift
 from dynamirror.errors import DynamirrorError
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import backfill_of, consumer_of, journal_of, verifier_of

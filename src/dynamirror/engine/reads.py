@@ -1,14 +1,15 @@
-"""Reading whole tables and picked items, strongly consistent, items left unparsed."""
+"""Reading whole tables and picked items, unparsed, and counting the read units that it takes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
+from msgspec.structs import astuple
 
 from dynamirror.core.limits import BATCH_GET_KEYS_MAX
-from dynamirror.core.values import Key, Wire, decode, encode, key_of
+from dynamirror.core.values import Key, Wire, encode, key_of
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.ports import DynamoDB
 
@@ -26,18 +27,26 @@ class Reads:
     """Reads one table. ``names`` are its key attributes."""
 
     def __init__(self, api: DynamoDB, table: str, names: Sequence[str], backoff: Backoff) -> None:
+        self.read_units = 0.0
+        """What the service says it has charged; 0 where it says nothing."""
         self._api = api
         self._table = table
         self._names = tuple(names)
         self._backoff = backoff
+        # Of an item's JSON only the key attributes are looked at; all are one text each.
+        fields = [(f"k{place}", dict[str, str]) for place in range(len(self._names))]
+        renamed = {f"k{place}": name for place, name in enumerate(self._names)}
+        shape = msgspec.defstruct("_Keys", fields, rename=renamed)
+        self._decode_keys = msgspec.json.Decoder(shape).decode
 
     async def scan(
-        self, segment: int, segments: int, *, keys_only: bool = False
-    ) -> AsyncIterator[list[Item]]:
+        self, segment: int, segments: int, *, keys_only: bool = False, consistent: bool = True
+    ) -> AsyncGenerator[list[Item], None]:
         """Yield one segment of the table, a page of at most 1 MB at a time."""
         request: Wire = {
             "TableName": self._table,
-            "ConsistentRead": True,
+            "ConsistentRead": consistent,
+            "ReturnConsumedCapacity": "TOTAL",
             "Segment": segment,
             "TotalSegments": segments,
         }
@@ -45,27 +54,35 @@ class Reads:
             request |= self._keys_only()
         while True:
             answer = _decode_scan(await self._call("Scan", request))
+            if answer.ConsumedCapacity is not None:
+                self.read_units += answer.ConsumedCapacity.CapacityUnits
             if answer.Items:
                 yield [self._item(raw) for raw in answer.Items]
             if answer.LastEvaluatedKey is None:
                 return
             request["ExclusiveStartKey"] = answer.LastEvaluatedKey
 
-    async def get(self, keys: Sequence[Wire], *, keys_only: bool = False) -> dict[Key, Item]:
+    async def get(
+        self, keys: Sequence[Wire], *, keys_only: bool = False, consistent: bool = True
+    ) -> dict[Key, Item]:
         """Return those of the named items that are there."""
         chunks = [
             keys[at : at + BATCH_GET_KEYS_MAX] for at in range(0, len(keys), BATCH_GET_KEYS_MAX)
         ]
-        found = await asyncio.gather(*(self._get(chunk, keys_only=keys_only) for chunk in chunks))
+        options: Wire = {"ConsistentRead": consistent, **(self._keys_only() if keys_only else {})}
+        found = await asyncio.gather(*(self._get(chunk, options) for chunk in chunks))
         return {item.key: item for items in found for item in items}
 
-    async def _get(self, keys: Sequence[Wire], *, keys_only: bool) -> list[Item]:
+    async def _get(self, keys: Sequence[Wire], options: Wire) -> list[Item]:
         found: list[Item] = []
-        options = {"ConsistentRead": True, **(self._keys_only() if keys_only else {})}
         attempt = 0
         while keys:
-            request = {"RequestItems": {self._table: {"Keys": keys, **options}}}
+            request = {
+                "RequestItems": {self._table: {"Keys": keys, **options}},
+                "ReturnConsumedCapacity": "TOTAL",
+            }
             answer = _decode_get(await self._call("BatchGetItem", request))
+            self.read_units += sum(used.CapacityUnits for used in answer.ConsumedCapacity)
             found.extend(self._item(raw) for raws in answer.Responses.values() for raw in raws)
             left = len(keys)
             keys = [key for more in answer.UnprocessedKeys.values() for key in more.Keys]
@@ -79,8 +96,7 @@ class Reads:
         return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
 
     def _item(self, raw: msgspec.Raw) -> Item:
-        attributes = _decode_item(raw)
-        keys = {name: decode(attributes[name]) for name in self._names}
+        keys: Wire = dict(zip(self._names, astuple(self._decode_keys(raw)), strict=True))
         return Item(key_of(keys), keys, raw)
 
     async def _call(self, operation: str, request: Wire) -> bytes:
@@ -88,8 +104,13 @@ class Reads:
         return await persist(lambda: self._api.call(operation, body), self._backoff)
 
 
+class _Consumed(msgspec.Struct):
+    CapacityUnits: float = 0.0
+
+
 class _Scan(msgspec.Struct):
     Items: list[msgspec.Raw] = []
+    ConsumedCapacity: _Consumed | None = None
     LastEvaluatedKey: Wire | None = None
 
 
@@ -100,8 +121,8 @@ class _Unprocessed(msgspec.Struct):
 class _Get(msgspec.Struct):
     Responses: dict[str, list[msgspec.Raw]] = {}
     UnprocessedKeys: dict[str, _Unprocessed] = {}
+    ConsumedCapacity: list[_Consumed] = []
 
 
 _decode_scan = msgspec.json.Decoder(_Scan).decode
 _decode_get = msgspec.json.Decoder(_Get).decode
-_decode_item = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
