@@ -238,3 +238,32 @@ def test_findings_fit_a_terminal(config: Path) -> None:
 
     assert any(f"`dynamirror init {config} --yes`" in line for line in told)
     assert [line for line in told if len(line) > 80 and str(config) not in line] == []
+
+
+def wait_drained(regions: Regions, config: Path, *more: object) -> Result:
+    """Wait with the shortest of patience: the memory's stream shows changes at once."""
+    return dynamirror(regions, "status", config, "--wait-drained", "--settle", 0, *more)
+
+
+def test_the_barrier_opens_when_everything_is_applied(regions: Regions, config: Path) -> None:
+    """Not drained within the time is 1 and says why; drained is 0, in text and in JSON."""
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    regions.put({"id": {"S": "d"}})
+
+    behind = wait_drained(regions, config, "--timeout", 1)
+    assert behind.exit_code == Exit.FINDING
+    assert "stories: not drained: 1 shard is behind, and nobody reads the stream" in behind.stdout
+
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    assert wait_drained(regions, config).exit_code == Exit.DONE
+    told = json.loads(wait_drained(regions, config, "--json").stdout)
+    assert told["drained"] is True
+    assert [one["why"] for one in told["mirrors"]] == [None]
+
+
+def test_the_barrier_names_a_source_that_is_not_there(config: Path) -> None:
+    """A mistake is an error, not a wait without end."""
+    result = wait_drained(Regions(), config, "--timeout", 5)
+
+    assert result.exit_code == Exit.UNUSABLE
+    assert "there is no table 'Stories'" in result.stderr

@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from dynamirror.cli.arguments import open_output, perform, reporting, wired
+from dynamirror.cli.drained import wait_drained
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
+from dynamirror.engine.barrier import SETTLE_S
 from dynamirror.errors import Exit
 from dynamirror.observe.status import State, Status
 from dynamirror.runtimes.looking import status_of
@@ -16,20 +18,58 @@ HEADER = ("MIRROR", "STATE", "LAG", "TIME LEFT", "PARKED", "SOURCE", "TARGETS")
 
 @click.command("status")
 @reporting
+@click.option(
+    "--wait-drained",
+    "waiting",
+    is_flag=True,
+    help="Wait until all that was written before now is applied everywhere.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    metavar="SECONDS",
+    help="Give up --wait-drained after so long; without it, never.",
+)
+@click.option(
+    "--settle",
+    "settle_s",
+    type=float,
+    default=SETTLE_S,
+    metavar="SECONDS",
+    help="How long a change may take to show in the stream; 5 by default, 15 for Alternator.",
+)
 @click.pass_context
-def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) -> None:
+def command(
+    ctx: click.Context,
+    config: str,
+    *,
+    as_json: bool,
+    verbose: bool,
+    waiting: bool,
+    timeout_s: float | None,
+    settle_s: float,
+) -> None:
     """Tell how every mirror stands: lag, time left, parked keys.
 
     Read from the tables alone, so it works from any machine. TIME LEFT is how long the stream
     still keeps the oldest change that isn't applied; after that, history is lost.
 
+    With --wait-drained it only tells whether the mirrors are drained, once they are, and writes
+    nothing.
+
     \b
     Example:
       dynamirror status mirrors.toml
+      dynamirror status mirrors.toml --wait-drained --timeout 600
 
-    Exit status: 0 fine, 1 something is parked, 2 error, 3 a mirror's history is lost.
+    Exit status: 0 fine or drained, 1 something is parked or not drained, 2 error, 3 a mirror's
+    history is lost.
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=as_json, verbose=verbose)
+    if waiting:
+        ended = wait_drained(wired(ctx, config), output, timeout_s=timeout_s, settle_s=settle_s)
+        ctx.exit(ended)
     wiring = wired(ctx, config, patient=True)
     done: dict[str, Status] = {}
 
