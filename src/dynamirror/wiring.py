@@ -19,7 +19,7 @@ from dynamirror.ports import Clock, DynamoDB
 
 if TYPE_CHECKING:
     from dynamirror.core.view.lens import Transform, View
-    from dynamirror.engine.views import Sights
+    from dynamirror.engine.views import TargetViews
 
 Connect = Callable[[Place, Transport], DynamoDB]
 
@@ -74,7 +74,7 @@ class Wiring:
         source = self.source(mirror)
         targets = {place.name: self.api(place, mirror.transport) for place in mirror.targets}
         marks = self._marks_on(mirror.source)
-        sights = sights_of(mirror, marks) if mirror.views else {}
+        views = target_views_of(mirror, marks) if mirror.views else {}
         clock, backoff = self.clock, self.backoff
         if isinstance(mirror, Side):
             return MeshLinks(
@@ -84,7 +84,7 @@ class Wiring:
                 clock=clock,
                 backoff=backoff,
                 foreign_marks=marks,
-                sights=sights,
+                views=views,
             )
         return Links(
             mirror,
@@ -93,7 +93,7 @@ class Wiring:
             clock=clock,
             backoff=backoff,
             foreign_marks=marks,
-            sights=sights,
+            views=views,
         )
 
     def checkpoints(self, mirror: Mirror) -> Checkpoints:
@@ -115,16 +115,16 @@ class Wiring:
         ]
 
 
-def sights_of(mirror: Mirror, foreign_marks: Sequence[str]) -> Sights:
+def target_views_of(mirror: Mirror, foreign_marks: Sequence[str]) -> TargetViews:
     """Return a mirror's views with their secrets and functions, by the targets' names.
 
     Raises ConfigError where a secret or a function is not to be had.
     """
-    from dynamirror.engine.views import Sight  # noqa: PLC0415 - as in ``Links``
+    from dynamirror.engine.views import TargetView  # noqa: PLC0415 - as in ``Links``
 
     ours = ours_on(foreign_marks)
     return {
-        name: Sight(view, ours, _secret_of(view), _transform_of(view))
+        name: TargetView(view, ours, _secret_of(view), _transform_of(view))
         for name, view in mirror.views.items()
     }
 

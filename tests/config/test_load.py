@@ -164,3 +164,55 @@ def test_a_targets_own_view_counts_instead_of_its_mirrors() -> None:
     }
     assert views["us-west-1"].shape.exclude == {"email"}
     assert not load(STORIES).mirrors[0].views
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "fine"),
+    [
+        ("U#{id}", "O#{id}", True),
+        ("U#{id}", "U#O#{id}", False),
+        ("{id}", "O#{id}", False),
+        ("U#{id}", "", False),
+    ],
+)
+def test_two_mirrors_may_write_one_table_if_their_keys_can_never_meet(
+    one: str,
+    two: str,
+    fine: bool,  # noqa: FBT001 - a column of the table above
+) -> None:
+    """Each item of the table then has one source, and can be traced to it."""
+
+    def mirror(name: str, key: str) -> str:
+        view = f'key = {{ pk = "{key}" }}\n' if key else ""
+        return (
+            f'[mirrors.{name}]\nmode = "one-way"\n{view}'
+            f'source = {{ region = "us-east-1", table = "{name}" }}\n'
+            'targets = [{ region = "eu-west-1", table = "All" }]\n'
+        )
+
+    text = mirror("Users", one) + mirror("Orders", two)
+    if fine:
+        assert len(load(text).mirrors) == 2
+    else:
+        with pytest.raises(ConfigError, match="or views whose keys begin with other texts"):
+            load(text)
+
+
+@pytest.mark.parametrize(
+    ("region", "arn"),
+    [
+        ("eu-west-1", "arn:aws:dynamodb:eu-west-1:123456789012:table/Stories"),
+        ("cn-north-1", "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/Stories"),
+        ("us-gov-west-1", "arn:aws-us-gov:dynamodb:us-gov-west-1:123456789012:table/Stories"),
+    ],
+)
+def test_a_table_of_another_account_is_named_in_full(region: str, arn: str) -> None:
+    """A bare name would silently mean the caller's own table of that name."""
+    text = STORIES.replace('"eu-west-1"', f'"{region}", account = "123456789012"')
+    mirror = load(text + 'guard = "ledger"\nledger_table = "rows"\n').mirrors[0]
+
+    assert mirror.targets[0].table == arn
+    assert mirror.ledger_of(mirror.targets[0]) == arn.replace("Stories", "rows")
+    assert mirror.source.table == "Stories"
+    elsewhere = text.replace("targets = [{", 'targets = [{ endpoint_url = "http://localhost:1",')
+    assert load(elsewhere).mirrors[0].targets[0].table == "Stories"

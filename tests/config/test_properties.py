@@ -23,6 +23,7 @@ from dynamirror.config.model import (
     Place,
     Transport,
 )
+from dynamirror.config.problems import addressed
 from dynamirror.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,12 +81,15 @@ def written(value: object) -> Any:
 @st.composite
 def places(draw: st.DrawFn, region: str, table: str) -> Place:
     role = draw(st.none() | st.just("arn:aws:iam::123456789012:role/path/mirror"))
+    account = draw(st.none() | st.just("123456789012"))
+    endpoint_url = draw(st.none() | st.sampled_from(["http://localhost:8000", "https://a_b"]))
+    on_aws = account is not None and endpoint_url is None
     return Place(
         region=region,
-        table=table,
+        table=addressed(table, region, account) if on_aws and account else table,
         name=region,
-        account=draw(st.none() | st.just("123456789012")),
-        endpoint_url=draw(st.none() | st.sampled_from(["http://localhost:8000", "https://a_b"])),
+        account=account,
+        endpoint_url=endpoint_url,
         profile=draw(st.none() | st.sampled_from(["default", "über uns"])),
         role_arn=role,
         external_id=draw(st.none() | st.just("a:b/c")) if role else None,

@@ -16,11 +16,11 @@ from dynamirror.config.load import load
 from dynamirror.config.model import Guard
 from dynamirror.core.values import Wire, differing
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.views import Sight
+from dynamirror.engine.views import TargetView
 from dynamirror.errors import ConfigError, UnfitError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 from dynamirror.runtimes.process import backfill_of, consumer_of
-from dynamirror.wiring import Wiring, sights_of
+from dynamirror.wiring import Wiring, target_views_of
 
 SECRET = "DYNAMIRROR_TEST_SECRET"
 
@@ -93,11 +93,11 @@ class Two:
 
     @property
     def differences(self) -> list[Any]:
-        (sight,) = sights_of(self.mirror, ()).values()
+        (view,) = target_views_of(self.mirror, ()).values()
         expected = {}
         for item in self.source.table("Stories").contents():
             keys = {"id": item["id"]}
-            seen = sight.lens(keys).see(keys, dict(item))
+            seen = view.lens(keys).see(keys, dict(item))
             if seen is not None:
                 expected[str(seen.keys)] = seen.image
         names = list(self.target.table("Stories").key_names)
@@ -169,7 +169,7 @@ def test_a_function_that_is_not_there_is_said(function: str, told: str) -> None:
         f'targets = [{{ region = "eu-west-1" }}]\ntransform = "{function}"\n'
     )
     with pytest.raises(ConfigError, match=told):
-        sights_of(load(text).mirrors[0], ())
+        target_views_of(load(text).mirrors[0], ())
 
 
 def test_a_two_way_view_asks_for_keys_only() -> None:
@@ -179,10 +179,10 @@ def test_a_two_way_view_asks_for_keys_only() -> None:
         'replicas = [{ region = "us-east-1", table = "Stories" }, { region = "eu-west-1" }]\n'
     )
 
-    def sight(where: str) -> Sight:
-        return sights_of(load(f'{text}where = "{where}"\n').mirrors[0], ())["eu-west-1"]
+    def view(where: str) -> TargetView:
+        return target_views_of(load(f'{text}where = "{where}"\n').mirrors[0], ())["eu-west-1"]
 
-    assert sight("begins_with(id, 'a')").holds_keys({"id": {"S": "ab"}})
-    assert not sight("begins_with(id, 'a')").holds_keys({"id": {"S": "b"}})
+    assert view("begins_with(id, 'a')").holds_keys({"id": {"S": "ab"}})
+    assert not view("begins_with(id, 'a')").holds_keys({"id": {"S": "b"}})
     with pytest.raises(UnfitError, match="key attributes only"):
-        sight("kind = 'public'").holds_keys({"id": {"S": "b"}})
+        view("kind = 'public'").holds_keys({"id": {"S": "b"}})

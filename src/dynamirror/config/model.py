@@ -110,17 +110,17 @@ class OneWay:
 
     def ledger_of(self, target: Place) -> str:
         """Return the name of the ledger beside a target."""
-        return self.ledger_table or f"{target.table}-dynamirror-ledger"
+        return _beside(target, self.ledger_table, "ledger")
 
     @property
     def parked(self) -> str:
         """The name of the parked table, beside the source."""
-        return self.parked_table or f"{self.source.table}-dynamirror-parked"
+        return _beside(self.source, self.parked_table, "parked")
 
     @property
     def checkpoints(self) -> str:
         """The name of the checkpoint table, beside the source."""
-        return self.checkpoint_table or f"{self.source.table}-dynamirror-checkpoints"
+        return _beside(self.source, self.checkpoint_table, "checkpoints")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class Side(OneWay):
 
     def journal_of(self, replica: Place) -> str:
         """Return the name of the journal beside a replica."""
-        return self.journal_table or f"{replica.table}-dynamirror-journal"
+        return _beside(replica, self.journal_table, "journal")
 
 
 Mirror = OneWay
@@ -171,3 +171,11 @@ class Config:
     """By consumer: a two-way mirror is there once per replica, under one name."""
     path: str
     """Where it was read from, for messages."""
+
+
+def _beside(place: Place, name: str | None, role: str) -> str:
+    """Return the name of a table of ours beside another one, in the same account."""
+    if name is None:
+        return f"{place.table}-dynamirror-{role}"
+    arn, slash, _ = place.table.rpartition("/")
+    return f"{arn}{slash}{name}"

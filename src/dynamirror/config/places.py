@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dynamirror.config import problems
 from dynamirror.config.model import Place
 from dynamirror.config.problems import MISSING, Problem, UnfitError
-from dynamirror.config.relations import Spot
+from dynamirror.config.relations import Spot, is_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +90,8 @@ def place_of(
     open_ones = [key for key in IDENTITY if key in raw and key not in given]
     if open_ones or "region" not in fields or "table" not in fields:
         return None
+    if "account" in fields and not is_elsewhere(fields.get("endpoint_url")):
+        fields["table"] = problems.addressed(fields["table"], fields["region"], fields["account"])
     # A name that is unfit is told as such, and not again as taken: a path is nobody's name.
     fields.setdefault("name", path if "name" in raw else fields["region"])
     return Spot(path, Place(**fields), view)

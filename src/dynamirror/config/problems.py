@@ -37,6 +37,15 @@ _REGION = r"[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}"
 _REGION_ELSEWHERE = r"[a-z][a-z0-9-]{0,62}"
 _ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,576}"
 _ENDPOINT = r"(https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?)/?"
+_PARTITIONS = (
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+    ("us-iso-", "aws-iso"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+)
 OURS = r".*-dynamirror-(ledger|journal|checkpoints|parked)"
 
 NOT_HERE: Mapping[str, str] = {
@@ -222,6 +231,18 @@ def bare(table: str) -> str:
 def arn(table: str) -> re.Match[str] | None:
     """Return the ARN's region, account and name as groups 1 to 3, or None for a bare name."""
     return re.fullmatch(_TABLE_ARN, table) if ":" in table else None
+
+
+def addressed(table: str, region: str, account: str) -> str:
+    """Return a table's full ARN: by it a request reaches that account's table or none.
+
+    A bare name silently means the caller's own table (Developer Guide, 'Using resource-based
+    policies', cross-account access). Partitions are those of botocore's partitions.json.
+    """
+    if ":" in table:
+        return table
+    partition = next((name for start, name in _PARTITIONS if region.startswith(start)), "aws")
+    return f"arn:{partition}:dynamodb:{region}:{account}:table/{table}"
 
 
 def _shown(value: object) -> str:

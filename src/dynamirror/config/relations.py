@@ -17,7 +17,10 @@ from dynamirror.config.problems import MISSING, OURS, Problem, arn, bare
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from dynamirror.core.view.lens import View
+
     Table = tuple[str, str | None, str, int]
+    Writer = tuple[str, View | None]
 
 TABLE_NAME_CHARACTERS_MAX = 255  # Developer Guide, 'Naming rules'
 
@@ -50,7 +53,7 @@ class Declared:
 def between(mirrors: Sequence[Declared]) -> Iterator[Problem]:
     """Yield what is wrong with places and mirrors beside each other."""
     tables = _Tables()
-    writers: dict[Table, str] = {}
+    writers: dict[Table, list[Writer]] = {}
     for mirror in mirrors:
         yield from _within(mirror, tables, writers)
     yield from dict.fromkeys(_ours(mirrors, tables))
@@ -64,6 +67,11 @@ def same_table(one: Place, other: Place) -> bool:
     return tables.which(one) == tables.which(other)
 
 
+def is_elsewhere(endpoint_url: str | None) -> bool:
+    """Tell whether an endpoint is another server's than AWS's."""
+    return endpoint_url is not None and not re.fullmatch(_ENDPOINT_OF_AWS, endpoint_url)
+
+
 class _Tables:
     """Tells which places are one table.
 
@@ -75,9 +83,7 @@ class _Tables:
         self._met: dict[tuple[str, str | None, str], dict[Place, int]] = {}
 
     def which(self, place: Place) -> Table:
-        endpoint = place.endpoint_url
-        if endpoint and re.fullmatch(_ENDPOINT_OF_AWS, endpoint):
-            endpoint = None
+        endpoint = place.endpoint_url if is_elsewhere(place.endpoint_url) else None
         at = (place.region, endpoint, bare(place.table))
         met = self._met.setdefault(at, {})
         same = (number for other, number in met.items() if self._same_account(place, other))
@@ -90,7 +96,9 @@ class _Tables:
         return (one.profile, one.role_arn) == (other.profile, other.role_arn)
 
 
-def _within(mirror: Declared, tables: _Tables, writers: dict[Table, str]) -> Iterator[Problem]:
+def _within(
+    mirror: Declared, tables: _Tables, writers: dict[Table, list[Writer]]
+) -> Iterator[Problem]:
     """Yield tables and names of a mirror that are taken; ``writers`` gathers who writes what."""
     source = mirror.source
     mine = {tables.which(source.place): source.path} if source else {}
@@ -103,12 +111,17 @@ def _within(mirror: Declared, tables: _Tables, writers: dict[Table, str]) -> Ite
             )
             continue
         mine[at] = target.path
-        if (writer := writers.setdefault(at, target.path)) != target.path:
-            yield Problem(
-                target.path,
-                _label(place),
-                f"{writer} writes this table too; a table has one writer",
-            )
+        mine_too = (target.path, _view_of(mirror, place))
+        for path, view in writers.setdefault(at, []):
+            if not _are_apart(view, mine_too[1]):
+                yield Problem(
+                    target.path,
+                    _label(place),
+                    f"{path} writes this table too; a table has one writer, or views whose keys "
+                    'begin with other texts, such as key = { pk = "A#{id}" }',
+                )
+                break
+        writers[at].append(mine_too)
         if (taken := names.setdefault(place.name, target.path)) != target.path:
             yield Problem(
                 f"{target.path}.name",
@@ -116,6 +129,15 @@ def _within(mirror: Declared, tables: _Tables, writers: dict[Table, str]) -> Ite
                 f'{taken} is called "{place.name}" too (its region unless named);'
                 ' give each a name of its own, such as name = "backup"',
             )
+
+
+def _view_of(mirror: Declared, target: Place) -> View | None:
+    views = [each.views.get(target.name) for each in mirror.mirrors]
+    return views[0] if views else None
+
+
+def _are_apart(one: View | None, other: View | None) -> bool:
+    return one is not None and other is not None and one.is_apart(other)
 
 
 def _ours(mirrors: Sequence[Declared], tables: _Tables) -> Iterator[Problem]:

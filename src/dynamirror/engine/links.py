@@ -19,7 +19,7 @@ from dynamirror.errors import UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
 if TYPE_CHECKING:
-    from dynamirror.engine.views import Sights
+    from dynamirror.engine.views import TargetViews
 
 BATCHES_IN_FLIGHT_MAX = 128
 """Requests of 25 items: 37,000 items a second at a round trip of 80 ms."""
@@ -40,16 +40,16 @@ class Links:
         clock: Clock,
         backoff: Backoff,
         foreign_marks: Sequence[str] = (),
-        sights: Sights | None = None,
+        views: TargetViews | None = None,
     ) -> None:
-        """``targets`` and ``sights`` by the places' names; ``foreign_marks``: attributes in which
+        """``targets`` and ``views`` by the places' names; ``foreign_marks``: attributes in which
         other mirrors leave their marks on this one's source.
         """
         self.mirror = mirror
         self.parking: Parking | None = None
         self._source = source
         self._targets = targets
-        self._sights = sights or {}
+        self._views = views or {}
         self._clock = clock
         self._backoff = backoff
         self.ours = ours_on(foreign_marks)
@@ -171,13 +171,13 @@ class Links:
 
     def _seeing(self, target: Target) -> Target:
         """Return the target as it gets to see the source."""
-        sight = self._sights.get(target.name)
-        if sight is None:
+        view = self._views.get(target.name)
+        if view is None:
             return target
         # A Lambda function that mirrors whole items need not load what reads conditions.
-        from dynamirror.engine.views import ViewTarget  # noqa: PLC0415
+        from dynamirror.engine.views import ViewingTarget  # noqa: PLC0415
 
-        return ViewTarget(target, sight)
+        return ViewingTarget(target, view)
 
     def _applier(
         self,

@@ -26,7 +26,7 @@ from dynamirror.errors import ConditionFailedError, ServiceError, UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
 if TYPE_CHECKING:
-    from dynamirror.engine.views import Sights
+    from dynamirror.engine.views import TargetViews
 
 
 def mesh_of(side: Side) -> Mesh:
@@ -158,7 +158,7 @@ class MeshLinks(Links):
         clock: Clock,
         backoff: Backoff,
         foreign_marks: Sequence[str] = (),
-        sights: Sights | None = None,
+        views: TargetViews | None = None,
     ) -> None:
         super().__init__(
             side,
@@ -167,7 +167,7 @@ class MeshLinks(Links):
             clock=clock,
             backoff=backoff,
             foreign_marks=foreign_marks,
-            sights=sights,
+            views=views,
         )
         self.ours = tuple(dict.fromkeys((side.stamp_attribute, *self.ours)))
         self._apis = {side.source.name: source, **targets}
@@ -176,8 +176,8 @@ class MeshLinks(Links):
     def wanted(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         """Return the records that are mirrored: a view is the same for all replicas."""
         records = super().wanted(records)
-        for sight in self._sights.values():
-            return [record for record in records if sight.holds_keys(record.keys)]
+        for view in self._views.values():
+            return [record for record in records if view.holds_keys(record.keys)]
         return records
 
     async def open(

@@ -14,7 +14,7 @@ from dynamirror.engine.targets import Squash, Target
 from dynamirror.errors import UnfitError
 
 
-class Sight:
+class TargetView:
     """A view and what it needs; the key attributes are learned from the first item seen."""
 
     def __init__(
@@ -60,15 +60,15 @@ class Sight:
         return self.view.digest(self._secret)
 
 
-class ViewTarget:
+class ViewingTarget:
     """Another target, which gets to see a view of every change."""
 
-    def __init__(self, inner: Target, sight: Sight) -> None:
+    def __init__(self, inner: Target, view: TargetView) -> None:
         self.name = inner.name
         self.records_max = inner.records_max
         self.squash: Squash | None = self._squashed
         self._inner = inner
-        self._sight = sight
+        self._view = view
 
     @property
     def stale(self) -> int:
@@ -78,7 +78,7 @@ class ViewTarget:
         changes = [
             (record, change)
             for record in records
-            for change in self._sight.lens(record.keys).changes(record)
+            for change in self._view.lens(record.keys).changes(record)
         ]
         # An item that moves leaves its old key first: a reader may miss it, not meet it twice.
         changes.sort(key=lambda pair: pair[1].new_image is not None)
@@ -91,10 +91,10 @@ class ViewTarget:
 
     def _squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
         try:
-            return self._sight.lens(first.keys).squashed(first, second)
+            return self._view.lens(first.keys).squashed(first, second)
         except UnfitError:
             return None  # each is refused by itself, in its turn
 
 
-Sights = Mapping[str, Sight]
+TargetViews = Mapping[str, TargetView]
 """By the targets' names; one that is not there gets whole items."""

@@ -41,6 +41,14 @@ class View(msgspec.Struct, frozen=True, dict=True):
         if self.key:
             yield from key_faults(self.key, key_names)
 
+    def is_apart(self, other: View) -> bool:
+        """Tell whether no item of the one can have the key of one of the other."""
+        return any(
+            not one.prefix.startswith(two.prefix) and not two.prefix.startswith(one.prefix)
+            for name, one in self.key.items()
+            if (two := other.key.get(name)) is not None
+        )
+
     def digest(self, secret: bytes) -> str:
         """Return what tells this view from every other, its secret's included."""
         text = msgspec.json.encode(self, order="deterministic")
