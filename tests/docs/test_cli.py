@@ -68,7 +68,8 @@ def test_every_command_shows_an_example_and_its_exit_status(command: str) -> Non
     """A newcomer learns from --help what to type, and a script what to expect."""
     told = help_of(command)
 
-    example = "make demo" if command == "demo" else f"dynamirror {command} mirrors.toml"
+    plain = {"demo": "make demo", "package": "dynamirror package --output"}
+    example = plain.get(command, f"dynamirror {command} mirrors.toml")
     assert f"  Example:\n    {example}" in told
     assert "Exit status: 0" in told
 

@@ -18,12 +18,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 from tests.storm.engine import Plan, Result, replayable
 from tests.storm.weather import Weather
-from tests.storm.world import SOURCE, TARGET, Ended, Stage, World
+from tests.storm.world import SOURCE, TARGET, Ended, World
 
 from dynamirror.core.values import Wire
 from dynamirror.runtimes import aws_lambda
@@ -48,10 +48,19 @@ class Context:
         return int((self._until - time.monotonic()) * 1_000)
 
 
+class Tabled(Protocol):
+    """A table on a server."""
+
+    url: str
+    table: str
+
+    def api(self, region: str) -> Any: ...
+
+
 class Stream:
     """A table's stream, in the spelling of Lambda's events."""
 
-    def __init__(self, world: Stage, region: str = SOURCE) -> None:
+    def __init__(self, world: Tabled, region: str = SOURCE) -> None:
         # A session of the streams API, raw: images must come as the wire has them.
         table = world.api(region).describe_table(TableName=world.table)["Table"]
         self._arn = table["LatestStreamArn"]

@@ -36,6 +36,26 @@ verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Say more of what is done, on stderr."
 )
 
+_ARCHITECTURES = ("arm64", "x86_64")
+
+
+def runtime_options(command: F) -> F:
+    """Add what every command about functions has: what they run on."""
+    arch = click.option(
+        "--arch",
+        type=click.Choice(_ARCHITECTURES),
+        default=_ARCHITECTURES[0],
+        show_default=True,
+        help="The processor that functions run on.",
+    )
+    python = click.option(
+        "--python",
+        default="3.14",
+        show_default=True,
+        help="The Python that functions run on: one of Lambda's.",
+    )
+    return arch(python(command))
+
 
 def reporting(command: F) -> F:
     """Add what every command that reports has."""

@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, str] = {
     "status": "Tell how every mirror stands: lag, time left, parked keys.",
     "redrive": "Apply parked keys again, as the source has them now.",
     "conflicts": "List the writes that lost a conflict, or bring one back.",
+    "template": "Write what a mirror needs on AWS as files.",
+    "package": "Write the zip that functions on AWS run.",
     "demo": "See a mirror at work: two regions on this machine, no AWS account.",
 }
 """Every command and what it does, in the order in which a newcomer needs them."""

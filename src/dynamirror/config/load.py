@@ -98,9 +98,7 @@ def load(path_or_text: str) -> Config:
 
     Text has a newline or starts with ``[``. Raises ConfigError with every fault, a line each.
     """
-    is_text = "\n" in path_or_text or path_or_text.startswith("[")
-    path = TEXT if is_text else path_or_text
-    raw = _toml(path_or_text if is_text else _text(path), path)
+    path, raw = as_written(path_or_text)
     reading = _mirrors(raw)
     faults: list[Problem] = []
     try:
@@ -113,6 +111,16 @@ def load(path_or_text: str) -> Config:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError(f"{path}: {count}\n{lines}")
     return Config(mirrors=mirrors, path=path)
+
+
+def as_written(path_or_text: str) -> tuple[str, dict[str, Any]]:
+    """Return what messages call a configuration, and its TOML, parsed and not yet judged.
+
+    Raises ConfigError where it can't be read.
+    """
+    is_text = "\n" in path_or_text or path_or_text.startswith("[")
+    path = TEXT if is_text else path_or_text
+    return path, _toml(path_or_text if is_text else _text(path), path)
 
 
 def _text(path: str) -> str:

@@ -91,8 +91,8 @@ class _Tables:
 
     @staticmethod
     def _same_account(one: Place, other: Place) -> bool:
-        if _account(one) and _account(other):
-            return _account(one) == _account(other)
+        if account_of(one) and account_of(other):
+            return account_of(one) == account_of(other)
         return (one.profile, one.role_arn) == (other.profile, other.role_arn)
 
 
@@ -224,12 +224,12 @@ def _way(onward: Mapping[Table, list[Table]], start: Table, end: Table) -> list[
     return []
 
 
-def _account(place: Place) -> str | None:
-    """Return the account as far as the file tells it."""
+def account_of(place: Place) -> str | None:
+    """Return the account that a table is in, as far as the file tells it."""
     found = arn(place.table)
     return found[2] if found else place.account or (place.role_arn or "::::").split(":")[4] or None
 
 
 def _label(place: Place) -> str:
-    whose = _account(place)
+    whose = account_of(place)
     return f"{place.region}/{bare(place.table)}" + (f" of {whose}" if whose else "")

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -59,11 +60,15 @@ class ServerError(DynamirrorError):
 class EmbeddedServer:
     """The server, running while in its context.
 
-    ``python`` is the interpreter that has it installed. Raises ServerError if it does not start.
+    ``python`` is the interpreter that has it installed, ``settings`` more of its environment.
+    Raises ServerError if it does not start.
     """
 
-    def __init__(self, python: str | Path = sys.executable) -> None:
+    def __init__(
+        self, python: str | Path = sys.executable, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._python = str(python)
+        self._settings = dict(settings or {})
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -130,6 +135,7 @@ class EmbeddedServer:
             "LOG_LEVEL": "WARNING",
             "TMPDIR": self._folder.name,
             "PYTHONUNBUFFERED": "1",
+            **self._settings,
         }
         try:
             with self._log.open("wb") as log:

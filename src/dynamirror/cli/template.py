@@ -1,0 +1,91 @@
+"""``dynamirror template``: what a mirror needs on AWS, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from dynamirror.cli.arguments import open_output, reporting, runtime_options
+from dynamirror.config.load import as_written, load
+from dynamirror.deploy import names
+from dynamirror.deploy.stacks import stacks_of
+from dynamirror.deploy.template import Runtime
+from dynamirror.deploy.written import files, protections
+
+
+@click.command("template")
+@reporting
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The folder to write to; it is made if it isn't there.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["cloudformation", "terraform"]),
+    default="cloudformation",
+    help="Templates alone, or with a Terraform module that deploys them.",
+)
+@click.option("--stack-name", metavar="NAME", help="Instead of one made from CONFIG's name.")
+@click.option("--account", metavar="ID", default="", help="Your account, where CONFIG doesn't say.")
+@runtime_options
+@click.option(
+    "--protect-targets",
+    is_flag=True,
+    help="Also write a resource policy for each target of a one-way mirror: nobody else writes it.",
+)
+@click.option(
+    "--operator",
+    "operators",
+    metavar="ARN",
+    multiple=True,
+    help="With --protect-targets: a role or user who may write too, to backfill and repair.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    config: str,
+    *,
+    as_json: bool,
+    verbose: bool,
+    folder: Path,
+    form: Literal["cloudformation", "terraform"],
+    stack_name: str | None,
+    account: str,
+    arch: str,
+    python: str,
+    protect_targets: bool,
+    operators: tuple[str, ...],
+) -> None:
+    """Write what a mirror needs on AWS as files.
+
+    One CloudFormation template for each account and region that has work to do: role, function,
+    event source mapping, log, alarms, dashboard, the tables of dynamirror's own. The same
+    configuration gives the same text, so that a diff tells what changes. `dynamirror deploy` does
+    the same and all the rest; this is for who deploys in another way, or wants to read it first.
+
+    \b
+    Example:
+      dynamirror template mirrors.toml --output templates
+
+    Exit status: 0 done, 2 error.
+    """  # noqa: D301 - click reads the \b
+    del ctx
+    output = open_output(as_json=as_json, verbose=verbose)
+    stacks = stacks_of(
+        load(config), as_written(config)[1], name=names.stack_name(config, stack_name), home=account
+    )
+    told = files(stacks, Runtime(python=python, architecture=arch), form)
+    if protect_targets:
+        told |= protections(stacks, operators)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in told.items():
+        (folder / name).write_text(content, encoding="utf-8")
+        output.say(f"{folder / name}")
+    if as_json:
+        output.document({"files": [str(folder / name) for name in told]})
