@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dynamirror.aws.client import connect
@@ -69,10 +69,16 @@ class Wiring:
         """Return the connection to a mirror's source."""
         return self.api(mirror.source, mirror.transport)
 
-    def links(self, mirror: Mirror) -> Links:
-        """Return the writing side of a mirror."""
-        source = self.source(mirror)
-        targets = {place.name: self.api(place, mirror.transport) for place in mirror.targets}
+    def apis(self, mirror: Mirror) -> dict[str, DynamoDB]:
+        """Return the connections to all places of a mirror, by their names."""
+        places = (mirror.source, *mirror.targets)
+        return {place.name: self.api(place, mirror.transport) for place in places}
+
+    def links(self, mirror: Mirror, apis: Mapping[str, DynamoDB] | None = None) -> Links:
+        """Return the writing side of a mirror; ``apis`` stand in for its connections."""
+        apis = apis or self.apis(mirror)
+        source = apis[mirror.source.name]
+        targets = {place.name: apis[place.name] for place in mirror.targets}
         marks = self._marks_on(mirror.source)
         views = target_views_of(mirror, marks) if mirror.views else {}
         clock, backoff = self.clock, self.backoff

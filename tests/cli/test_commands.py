@@ -62,7 +62,7 @@ def test_a_mirror_from_nothing(regions: Regions, config: Path) -> None:
     assert dynamirror(regions, "check", config).exit_code == Exit.UNUSABLE
     assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
     assert dynamirror(regions, "check", config).exit_code == Exit.DONE
-    assert dynamirror(regions, "backfill", config).exit_code == Exit.DONE
+    assert dynamirror(regions, "backfill", config, "--yes").exit_code == Exit.DONE
     regions.put({"id": {"S": "d"}})
     assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
     result = dynamirror(regions, "verify", config)
@@ -121,7 +121,7 @@ def test_lost_history_is_an_exit_status_of_its_own(regions: Regions, config: Pat
     assert result.exit_code == Exit.HISTORY_LOST
     assert "stories  lost " in result.stdout
     assert f"dynamirror backfill {config} --mirror stories" in result.stdout
-    assert dynamirror(regions, "backfill", config).exit_code == Exit.DONE
+    assert dynamirror(regions, "backfill", config, "--yes").exit_code == Exit.DONE
     assert dynamirror(regions, "status", config).exit_code == Exit.DONE
 
 
@@ -146,8 +146,8 @@ def test_an_unknown_mirror_is_an_error_that_names_the_known(
 @pytest.mark.parametrize("command", MIRRORING)
 def test_json_is_all_there_is_on_stdout(command: str, regions: Regions, config: Path) -> None:
     """With --json, what a program reads is JSON from the first byte to the last."""
-    more = ["--once"] if command == "run" else []
-    dynamirror(regions, "backfill", config)
+    more = {"run": ["--once"], "backfill": ["--yes"]}.get(command, [])
+    dynamirror(regions, "backfill", config, "--yes")
 
     result = dynamirror(regions, command, config, "--json", *more)
 
@@ -161,8 +161,8 @@ def test_what_is_not_a_terminal_gets_plain_text(
     command: str, regions: Regions, config: Path
 ) -> None:
     """No colours, no bars and no lines that redraw themselves in a pipe or a log file."""
-    more = ["--once"] if command == "run" else []
-    dynamirror(regions, "backfill", config)
+    more = {"run": ["--once"], "backfill": ["--yes"]}.get(command, [])
+    dynamirror(regions, "backfill", config, "--yes")
 
     result = dynamirror(regions, command, config, *more)
 
@@ -202,7 +202,7 @@ def test_commands_that_look_give_up(command: str, regions: Regions, config: Path
 @pytest.mark.parametrize("segment", ["0/4", "5/4", "x", "1", "1/0"])
 def test_segments_count_from_one(segment: str, regions: Regions, config: Path) -> None:
     """A share that isn't one of N is refused before anything is copied."""
-    result = dynamirror(regions, "backfill", config, "--segment", segment)
+    result = dynamirror(regions, "backfill", config, "--yes", "--segment", segment)
 
     assert result.exit_code == Exit.UNUSABLE
     assert "write I/N" in result.stderr
@@ -211,7 +211,10 @@ def test_segments_count_from_one(segment: str, regions: Regions, config: Path) -
 def test_the_shares_of_a_backfill_are_the_whole(regions: Regions, config: Path) -> None:
     """N machines with a share each copy everything."""
     for share in ("1/2", "2/2"):
-        assert dynamirror(regions, "backfill", config, "--segment", share).exit_code == Exit.DONE
+        assert (
+            dynamirror(regions, "backfill", config, "--yes", "--segment", share).exit_code
+            == Exit.DONE
+        )
 
     assert len(regions.eu.table("Stories").items) == 3
 

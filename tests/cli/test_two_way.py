@@ -91,7 +91,7 @@ def test_a_two_way_mirror_from_nothing(regions: Regions, config: Path) -> None:
     ready = dynamirror(regions, "check", config)
     assert "mirror sessions/us-east-1: us-east-1/Stories <-> eu-west-1/Stories" in ready.stdout
     assert "guard" not in ready.stdout
-    assert dynamirror(regions, "backfill", config).exit_code == Exit.DONE
+    assert dynamirror(regions, "backfill", config, "--yes").exit_code == Exit.DONE
     save(regions.eu, "c", None)
     assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
     result = dynamirror(regions, "verify", config)
@@ -104,7 +104,8 @@ def test_a_two_way_mirror_from_nothing(regions: Regions, config: Path) -> None:
 @pytest.mark.parametrize("command", ["check", "backfill", "status", "redrive"])
 def test_each_side_is_told_by_its_name(command: str, conflict: Regions, config: Path) -> None:
     """Of a two-way mirror each replica has a stream of its own, and its own line."""
-    result = dynamirror(conflict, command, config)
+    more = ["--yes"] if command == "backfill" else []
+    result = dynamirror(conflict, command, config, *more)
 
     assert US in result.stdout
     assert EU in result.stdout

@@ -14,8 +14,8 @@ from dynamirror.cli.demo import connected
 from dynamirror.config.load import load
 from dynamirror.demo.play import Ended, Row, Script, configuration, play
 from dynamirror.demo.server import EmbeddedServer
-from dynamirror.engine.backfill import Copied
 from dynamirror.engine.compared import Compared
+from dynamirror.engine.copier import Copied
 from dynamirror.engine.suspects import Drift
 from dynamirror.wiring import Wiring
 

@@ -22,8 +22,8 @@ from dynamirror.core.facts import (
     ShardReport,
     Verified,
 )
-from dynamirror.engine.backfill import Copied
 from dynamirror.engine.compared import Compared
+from dynamirror.engine.copier import Copied
 from dynamirror.engine.findings import Finding
 from dynamirror.engine.journal import Conflict
 from dynamirror.engine.redrive import Redriven

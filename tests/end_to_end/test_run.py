@@ -146,7 +146,7 @@ def test_a_recreated_stream_is_history_lost_until_a_backfill(guard: str, make_wo
         assert "dynamirror backfill" in said
     assert world.status()["state"] == "lost"
 
-    assert world.command("backfill")[0] == 0
+    assert world.command("backfill", "--yes")[0] == 0
     world.put(id={"S": "b"}, text={"S": "after"})
     world.delete(id={"S": "c"})
     assert world.command("run", "--once")[0] == 0
@@ -163,7 +163,7 @@ def test_what_was_deleted_between_two_streams_is_found_by_verify(make_world: Mak
     world.delete(id={"S": "a"})
     world.switch_stream(on=True)
     assert world.command("run", "--once")[0] == 3
-    assert world.command("backfill")[0] == 0
+    assert world.command("backfill", "--yes")[0] == 0
 
     status, said = world.command("verify")
 
@@ -237,7 +237,7 @@ def test_a_backfill_beside_live_writes_loses_and_resurrects_nothing(
     engine = world.start("run")
     writer = world.writer(seed=4, keys=1_500, changes=4_000, rate=500)
 
-    status, said = world.command("backfill")
+    status, said = world.command("backfill", "--yes")
 
     assert status == 0, said
     assert writer.end() == 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -16,11 +19,19 @@ from dynamirror.cli.arguments import (
     reporting,
     wired,
 )
+from dynamirror.cli.output import Output, counted
+from dynamirror.cli.wording import sized
 from dynamirror.config.model import Mirror
-from dynamirror.engine.backfill import Copied, Left
+from dynamirror.core.prices import AS_OF, REGION, Use
+from dynamirror.engine.copier import Copied, Left
+from dynamirror.engine.estimate import Estimate, estimated
 from dynamirror.engine.findings import label
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import backfill_of, see_all
+from dynamirror.wiring import Wiring
+
+SHARES_MAX = 1_000_000
+"""The most segments that a scan takes (API: Scan)."""
 
 
 class Segment(click.ParamType[tuple[int, int]]):
@@ -33,18 +44,43 @@ class Segment(click.ParamType[tuple[int, int]]):
     ) -> tuple[int, int]:
         found = re.fullmatch(r"(\d{1,7})/(\d{1,7})", str(value))
         number, count = map(int, found.groups()) if found else (0, 0)
-        if not 1 <= number <= count:
+        if not 1 <= number <= count <= SHARES_MAX:
             self.fail(f"{value!r}: write I/N, such as 1/4 for the first of four", param, ctx)
         return number, count
+
+
+def array_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the share of a child of an AWS Batch array job, which counts from 0."""
+    index = environment.get("AWS_BATCH_JOB_ARRAY_INDEX", "")
+    size = environment.get("AWS_BATCH_JOB_ARRAY_SIZE", "")
+    return f"{int(index) + 1}/{size}" if index.isdigit() and size.isdigit() else None
 
 
 @click.command("backfill")
 @reporting
 @mirror_option
+@click.option("--yes", is_flag=True, help="Don't ask whether to go on, given what it will cost.")
 @click.option(
     "--segment",
     type=Segment(),
-    help="Copy only the I-th of N shares, 1/N to N/N: for several machines at once.",
+    default=array_job,
+    help="Copy only the I-th of N shares, 1/N to N/N: for several machines at once. A child of an "
+    "AWS Batch array job takes its own.",
+)
+@click.option(
+    "--restart", is_flag=True, help="Begin anew, rather than go on where one was interrupted."
+)
+@click.option(
+    "--max-read-units",
+    metavar="N",
+    type=click.FloatRange(min=1),
+    help="Read units per second that scanning the source may take.",
+)
+@click.option(
+    "--max-write-units",
+    metavar="N",
+    type=click.FloatRange(min=1),
+    help="Write units per second that each target may be given.",
 )
 @click.pass_context
 def command(
@@ -54,33 +90,40 @@ def command(
     as_json: bool,
     verbose: bool,
     mirror: str | None,
+    yes: bool,
     segment: tuple[int, int] | None,
+    restart: bool,
+    max_read_units: float | None,
+    max_write_units: float | None,
 ) -> None:
     """Copy the items that the source already has.
 
-    Safe beside `dynamirror run` and while the source is written: no copied item replaces a newer
-    one, and none that was deleted meanwhile comes back. With guard "order" or "item" the mirror
-    is paused while a part is copied, and catches up afterwards. Also what to do after lost
-    history; verify afterwards.
+    Says what it will cost, and asks. Safe beside `dynamirror run` and while the source is written:
+    no copied item replaces a newer one, and none that was deleted meanwhile comes back. With guard
+    "order" or "item" the mirror is paused while a part is copied, and catches up afterwards. One
+    that was killed goes on where it stood. Also what to do after lost history; verify afterwards.
 
     \b
     Example:
       dynamirror backfill mirrors.toml --mirror stories
+      dynamirror backfill mirrors.toml --yes --segment 2/8 --max-write-units 4000
 
-    Exit status: 0 done, 1 an item could not be copied, 2 error.
+    Exit status: 0 done, 1 an item could not be copied, 2 error or not agreed to.
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
-    wiring = wired(ctx, config)
+    wiring = wired(ctx, config, patient=True)
     mirrors = chosen(wiring.config, mirror)
+    end = _estimate(wiring, output, mirrors, segment)
+    if end is not Exit.DONE:
+        ctx.exit(end)
+    if not yes:
+        _agree(output)
+    wiring = wired(ctx, config)
     done: dict[str, Copied] = {}
     with output.progress("backfill") as progress:
 
         async def work(mirror: Mirror) -> Exit:
             await see_all(wiring, mirror)
-            how = "" if mirror.copies_beside else ", the mirror is paused meanwhile"
-            targets = ", ".join(map(label, mirror.targets))
-            if not as_json:
-                output.aside(f"{mirror.title}: copying {label(mirror.source)} to {targets}{how}")
 
             def left(one: Left) -> None:
                 output.line("left", mirror=mirror.title, **msgspec.structs.asdict(one))
@@ -89,24 +132,97 @@ def command(
                     f"{mirror.title}: {shown} can't be copied to {one.target}: {one.error}", "bad"
                 )
 
-            copied = await backfill_of(wiring, mirror).run(
-                lambda so_far: progress.update(mirror.title, so_far.items, so_far.expected_items),
+            copying = backfill_of(
+                wiring, mirror, read_units_max=max_read_units, write_units_max=max_write_units
+            )
+            copied = await copying.run(
+                lambda so_far: progress.update(
+                    mirror.title,
+                    so_far.items,
+                    so_far.expected_items,
+                    before=so_far.resumed,
+                    size=so_far.bytes,
+                ),
                 segment,
                 left,
+                restart=restart,
             )
             done[mirror.title] = copied
             return Exit.FINDING if copied.left else Exit.DONE
 
         end = perform(wiring, output, mirrors, work)
     for name, copied in done.items():
-        left = f", and {copied.left:,} that can't be there" if copied.left else ""
-        output.say(
-            f"{name}: {copied.items:,} items read and copied, but for {copied.skipped:,} that were"
-            f" there already or newer{left}",
-            "bad" if copied.left else "good",
-        )
+        output.paragraph(f"{name}: {told(copied)}", style="bad" if copied.left else "good")
     output.line("summary", **summary(done))
     ctx.exit(end)
+
+
+def _estimate(
+    wiring: Wiring, output: Output, mirrors: Sequence[Mirror], segment: tuple[int, int] | None
+) -> Exit:
+    """Say what will be done, and what it will take."""
+    found: dict[str, Estimate] = {}
+
+    async def work(mirror: Mirror) -> Exit:
+        shares = segment[1] if segment else 1
+        apis = wiring.apis(mirror)
+        found[mirror.title] = await estimated(mirror, apis, wiring.backoff, shares=shares)
+        return Exit.DONE
+
+    end = perform(wiring, output, mirrors, work)
+    for mirror in mirrors:
+        if (estimate := found.get(mirror.title)) is None:
+            continue
+        output.line("estimate", mirror=mirror.title, **msgspec.structs.asdict(estimate))
+        if not output.as_json:
+            targets = ", ".join(map(label, mirror.targets))
+            how = "" if mirror.copies_beside else "; the mirror is paused meanwhile"
+            what = f"share {segment[0]} of {segment[1]} of " if segment else ""
+            output.aside(f"{mirror.title}: copying {what}{label(mirror.source)} to {targets}{how}")
+            output.aside(f"  {forecast(estimate)}")
+    if found and not output.as_json:
+        usd = sum(estimate.usd for estimate in found.values())
+        output.aside(f"about ${usd:,.2f} at {REGION}'s on-demand prices of {AS_OF}")
+    return end
+
+
+def _agree(output: Output) -> None:
+    """Ask whether to go on; raises what ends the command if nobody says yes."""
+    if output.as_json or not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to agree to this: say --yes")
+    if not click.confirm("go on?", default=True, err=True):
+        raise click.UsageError("nothing was copied")
+
+
+def forecast(estimate: Estimate) -> str:
+    """Say what is expected."""
+    if not estimate.items:
+        return "the service has not counted its items yet, or there are none"
+    return (
+        f"about {counted(estimate.items, 'item')}, {sized(estimate.bytes)}: "
+        f"{estimate.read_units:,} read units, {estimate.write_units:,} write units, "
+        f"${estimate.usd:,.2f}"
+    )
+
+
+def told(copied: Copied) -> str:
+    """Say what came of it."""
+    parts = [f"{copied.items:,} items read and copied"]
+    if copied.resumed:
+        parts.append(f"{copied.resumed:,} of them by earlier attempts")
+    if copied.skipped:
+        parts.append(f"{copied.skipped:,} of them were there already or newer")
+    if copied.raised:
+        parts.append(f"{copied.raised:,} of them were given a version, and follow by the stream")
+    if copied.deletes:
+        parts.append(f"{counted(copied.deletes, 'delete')} carried")
+    if copied.left:
+        parts.append(f"{copied.left:,} that can't be there")
+    use = Use(copied.read_units, copied.write_units)
+    return (
+        f"{', '.join(parts)}; consumed {copied.read_units:,.0f} read units and "
+        f"{copied.write_units:,.0f} write units, about ${use.usd:,.2f}"
+    )
 
 
 def summary(done: dict[str, Copied]) -> dict[str, object]:

@@ -18,8 +18,8 @@ from dynamirror.config.load import load
 from dynamirror.config.model import Place, Transport
 from dynamirror.demo.play import Ended, Row, Script, configuration, keep_running, play
 from dynamirror.demo.server import EmbeddedServer
-from dynamirror.engine.backfill import Copied
 from dynamirror.engine.compared import Compared
+from dynamirror.engine.copier import Copied
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import Exit
 from dynamirror.ports import DynamoDB

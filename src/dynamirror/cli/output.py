@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from dynamirror.cli.wording import typed, typed_members, wrapped
+from dynamirror.cli.wording import sized, typed, typed_members, wrapped
 from dynamirror.errors import DynamirrorError
 
 PLAIN_S = 5.0
@@ -176,8 +176,13 @@ class Progressing(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-    def update(self, mirror: str, done: int, expected: int) -> None:
-        """Note how many of about how many items are done; ``expected`` 0: unknown."""
+    def update(
+        self, mirror: str, done: int, expected: int, *, before: int = 0, size: int = 0
+    ) -> None:
+        """Note how many of about how many items are done; ``expected`` 0: unknown.
+
+        ``before``: those of them that were done when this began; ``size``: their bytes.
+        """
         ...
 
 
@@ -203,13 +208,16 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def update(self, mirror: str, done: int, expected: int) -> None:
+    def update(
+        self, mirror: str, done: int, expected: int, *, before: int = 0, size: int = 0
+    ) -> None:
         if mirror not in self._tasks:
             label = f"{self._doing} {mirror}"
             self._tasks[mirror] = self._progress.add_task(label, total=None, told="")
         # The service counts items every six hours only: never show more than all.
         total = max(expected, done) if expected else None
-        told = f"{done:,} items, {self._rate.of(done):,.0f}/s"
+        much = f", {sized(size)}" if size else ""
+        told = f"{done:,} items{much}, {self._rate.of(done - before):,.0f}/s"
         self._progress.update(self._tasks[mirror], completed=done, total=total, told=told)
 
 
@@ -227,28 +235,32 @@ class _Lines:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def update(self, mirror: str, done: int, expected: int) -> None:
+    def update(
+        self, mirror: str, done: int, expected: int, *, before: int = 0, size: int = 0
+    ) -> None:
         now = time.monotonic()
         if now - self._told.setdefault(mirror, now) >= PLAIN_S:
             self._told[mirror] = now
-            self._tell(mirror, done, expected, self._rate.of(done))
+            self._tell(mirror, done, expected, self._rate.of(done - before), size)
 
-    def _tell(self, mirror: str, done: int, expected: int, rate: float) -> None:
+    def _tell(self, mirror: str, done: int, expected: int, rate: float, size: int) -> None:
         of = f" of about {expected:,}" if expected > done else ""
         left = f", about {(expected - done) / rate:,.0f} s left" if of and rate else ""
-        self._output.aside(f"{self._doing} {mirror}: {done:,}{of} items, {rate:,.0f}/s{left}")
+        much = f", {sized(size)}" if size else ""
+        self._output.aside(f"{self._doing} {mirror}: {done:,}{of} items{much}, {rate:,.0f}/s{left}")
 
 
 class _JsonProgress(_Lines):
     """A JSON line every few seconds."""
 
-    def _tell(self, mirror: str, done: int, expected: int, rate: float) -> None:
+    def _tell(self, mirror: str, done: int, expected: int, rate: float, size: int) -> None:
         self._output.line(
             "progress",
             mirror=mirror,
             items=done,
             expected_items=expected,
             per_second=round(rate, 1),
+            **({"bytes": size} if size else {}),
         )
 
 

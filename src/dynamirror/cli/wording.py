@@ -64,3 +64,12 @@ def wrapped(text: str, width: int, indent: int, lead: str = "") -> list[str]:
         break_on_hyphens=False,
     )
     return [line.replace(GLUE, " ") for line in lines] or [""]
+
+
+def sized(size: float) -> str:
+    """Return a number of bytes as people read it: 350 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1_000:  # noqa: PLR2004 - SI
+            return f"{size:,.0f} {unit}"
+        size /= 1_000
+    return f"{size:,.1f} TB"

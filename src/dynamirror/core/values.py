@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from decimal import Context, Decimal
 from typing import Any
 
@@ -105,6 +106,23 @@ def row_key(mirror: str, key: Key) -> str:
     if len(text.encode()) <= ROW_KEY_BYTES_MAX:
         return text
     return f"{mirror}#SHA-256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def keys_of_row(text: str, mirror: str, names: Sequence[str]) -> Wire | None:
+    """Return the key attributes that ``row_key`` spelled, given their names; None for another
+    mirror's, and where only a hash of them is left.
+    """
+    rest, parts = text.encode().removeprefix(f"{mirror}#".encode()), []
+    if len(rest) == len(text.encode()):
+        return None
+    while rest:
+        kind, _, rest = rest.partition(b":")
+        length, _, rest = rest.partition(b":")
+        if kind not in (b"S", b"N", b"B") or not length.isdigit():
+            return None
+        parts.append({kind.decode(): rest[: int(length)].decode()})
+        rest = rest[int(length) :]
+    return dict(zip(sorted(names), parts, strict=True)) if len(parts) == len(names) else None
 
 
 def canonical(value: Any) -> Any:

@@ -16,9 +16,9 @@ from dynamirror.config.model import Mirror, Place, Side
 from dynamirror.core.facts import Report
 from dynamirror.core.values import encode
 from dynamirror.demo import sessions, stories
-from dynamirror.engine.backfill import Copied
 from dynamirror.engine.compared import Compared
 from dynamirror.engine.consumer import Consumer
+from dynamirror.engine.copier import Copied
 from dynamirror.engine.provision import carry_out, observe, plan
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import DynamirrorError

@@ -4,32 +4,38 @@ Guards ``order`` and ``item`` can't tell a copied image from a newer one, so the
 while a few segments are copied; then the stream goes on from before them, and whatever changed
 meanwhile is applied again. Guard ``ledger`` copies beside the running stream: an item is put only
 where neither it nor any change of it has arrived, and every delete leaves a row that says so.
-A two-way mirror's replicas copy beside it too, by rank.
+A two-way mirror's replicas copy beside it too, by rank, and carry the deletes they know of.
 Where history was lost, no engine runs, and copies overwrite: they begin a new epoch.
+
+A backfill that was killed goes on where it stood. What it had copied stays as good as it was, for
+the stream still brings every change made since, each applied after the copy or refused for its
+sake; where that is no longer certain (history was lost since, or the copy that makes up for a loss
+is half a day old) it begins anew. docs/backfill.md reasons it out, guard by guard.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from dynamirror.config.model import Guard, OnPoison
-from dynamirror.core.record import StreamRecord
-from dynamirror.core.values import Wire, decode, encode
-from dynamirror.engine.apply import Applier
+from dynamirror.config.model import Guard, Side
+from dynamirror.core.values import decode
 from dynamirror.engine.checkpoints import TARGETS_ROW, Checkpoints, Known
-from dynamirror.engine.follow import to_each
-from dynamirror.engine.history import shards_of, why_lost
+from dynamirror.engine.copier import Copied, Copier, Left
+from dynamirror.engine.history import RETENTION_MS, oldest_ms, shards_of, why_lost
 from dynamirror.engine.hold import Hold
-from dynamirror.engine.lease import Lease
+from dynamirror.engine.lease import RENEW_S, Lease
 from dynamirror.engine.links import Links
-from dynamirror.engine.reads import Item, Reads
+from dynamirror.engine.meter import Meter
+from dynamirror.engine.parts import Part, Segment, Tombstones, size_of
+from dynamirror.engine.positions import Done
+from dynamirror.engine.reads import Reads
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.shares import Share, groups, segments_of
-from dynamirror.engine.source import described, stream_of
-from dynamirror.errors import ConditionFailedError, DynamirrorError, HeldError, PoisonError
+from dynamirror.engine.shares import Share, groups
+from dynamirror.engine.source import Table, described, stream_of
+from dynamirror.errors import ConditionFailedError, DynamirrorError, HeldError
 from dynamirror.ports import Clock, DynamoDB
 
 PAUSE_MS_MAX = 12 * 60 * 60 * 1_000
@@ -38,37 +44,23 @@ PAUSE_MS_MAX = 12 * 60 * 60 * 1_000
 CATCH_UP_LAG_MS = 10_000
 """Between two pauses the running engine must come this near to the stream's end."""
 
+JOIN_LAG_MS = 60 * 60 * 1_000
+"""Of an engine that is paused for another machine's share already, so much may be waiting."""
 
 FRESH_MS = 1_000
 """A report made so long after the link was resumed tells of what came in meanwhile."""
 
 TOO_SLOW = (
-    "copying has kept the link paused for 12 hours, half of what the stream keeps: raise the "
-    'target\'s capacity, or use guard = "ledger", which needs no pause'
+    "the stream has not been read for 12 hours, half of what it keeps. Run `dynamirror run` beside "
+    "the backfill, which goes on where it stood and lets the mirror catch up between two parts; "
+    'guard = "ledger" needs no pause'
 )
 
-
-class Copied(msgspec.Struct, frozen=True):
-    """How far a backfill has come."""
-
-    items: int = 0
-    bytes: int = 0
-    """JSON text of the items copied."""
-    skipped: int = 0
-    """Items that were there already, or of which a newer change had arrived."""
-    expected_items: int = 0
-    """About how many there are; the service counts them every six hours."""
-    left: int = 0
-    """Items that can't be at a target as they are, each target counted."""
-
-
-class Left(msgspec.Struct, frozen=True):
-    """One item that can't be copied."""
-
-    target: str
-    """The target's short name."""
-    key: Wire
-    error: str
+TOO_OLD = (
+    "what this backfill copied first is older than the 24 hours that the stream keeps, so it "
+    "can't make up for the lost history: raise the target's capacity, share the work by --segment, "
+    "and begin anew"
+)
 
 
 class Backfill:
@@ -83,66 +75,86 @@ class Backfill:
         *,
         clock: Clock,
         backoff: Backoff,
+        meters: Mapping[str, Meter] | None = None,
     ) -> None:
+        """``meters``: those through which ``links`` and ``source`` send, by the places' names."""
         self._links = links
         self._source = source
         self._checkpoints = checkpoints
         self._lease = lease
         self._clock = clock
         self._backoff = backoff
-        self._failure: BaseException | None = None
-        self._writing: set[asyncio.Future[None]] = set()
-        self._paused_ms: int | None = None
-        self._resumed_ms: int | None = None
-        self._appliers: list[Applier] = []
+        self._meters = meters or {}
+        self._deadline: tuple[int, str] | None = None
+        """By when the copy must have ended, and what is wrong where it hasn't."""
+        self._resumed_ms = 0
         self._epoch: int | None = None
-        self._number = 0
-        self._on_left: Callable[[Left], None] = lambda _: None
-        self._items = 0
-        self._bytes = 0
-        self._skipped = 0
-        self._left = 0
-        self._expected = 0
+        self._told = Copied()
 
     async def run(
         self,
         on_progress: Callable[[Copied], None],
         segment: tuple[int, int] | None = None,
         on_left: Callable[[Left], None] = lambda _: None,
+        *,
+        restart: bool = False,
     ) -> Copied:
         """Copy the table, or with ``segment`` (I, N) the I-th of N shares, counted from 1.
 
-        Makes up for lost history once the whole table is copied, all its shares. ``on_left`` is
-        told of items that can't be copied, if the mirror parks such. Raises HeldError if the link
-        can't be kept paused, PoisonError or a ServiceError if a target can't be written.
+        Goes on where an earlier attempt ended, unless ``restart``. Makes up for lost history once
+        the whole table is copied, all its shares. ``on_left`` is told of items that can't be
+        copied, if the mirror parks such. Raises HeldError if the link can't be kept paused,
+        PoisonError or a ServiceError if a target can't be written.
         """
-        self._on_left = on_left
         mirror = self._links.mirror
         table = await described(self._source, mirror.source.table, self._backoff)
         stream = await stream_of(self._source, mirror.source.table, self._backoff)
         known = await self._begin(stream)
         lost = known.lost is not None
-        self._expected = table.items
+        number, shares = segment or (1, 1)
+        self._on_progress = on_progress
+        self._copier = Copier(self._links, on_left)
         self._epoch = len(known.streams) + 1 if lost else None
-        share = Share(
+        self._share = share = Share(
             self._checkpoints,
-            segment or (1, 1),
+            (number, shares),
             self._epoch or len(known.streams),
             [place.name for place in mirror.targets],
         )
-        await share.begin(self._clock())
-        if lost and mirror.guard is Guard.LEDGER:
-            # Copies of a new epoch come before all its changes, whose numbers aren't negative,
-            # and after those of an earlier attempt: the mark's text sorts so.
-            self._number = -share.attempt
-        reads = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
-        for group in groups(segments_of(table.bytes, segment or (1, 1))):
-            await self._copy_group(reads, group, on_progress)
+        since_ms = self._clock() - PAUSE_MS_MAX if lost else 0
+        await share.begin(self._clock(), table.bytes, restart=restart, since_ms=since_ms)
+        if lost:
+            self._deadline = share.began_ms + RETENTION_MS, TOO_OLD
+        self._positions = share.positions
+        self._done = await self._positions.load()
+        resumed = sum(done.items for done in self._done.values())
+        self._tell(
+            items=resumed,
+            resumed=resumed,
+            bytes=sum(done.bytes for done in self._done.values()),
+            expected_items=table.items // shares,
+            expected_bytes=table.bytes // shares,
+        )
+        for group in groups(self._parts(table, lost=lost)):
+            await self._copy_group(group, stream)
         began_ms = await share.copied()
         if began_ms is not None:
             await self._finish(stream, began_ms)
-            await share.finish(self._clock(), self._items)
-        return self._copied()
+            await share.finish(self._clock(), self._told.items)
+        self._tell()
+        return self._told
+
+    def _parts(self, table: Table, *, lost: bool) -> list[Part]:
+        """Return what is left to copy."""
+        mirror, share = self._links.mirror, self._share
+        # Copies of a new epoch come before all its changes, whose numbers aren't negative, and
+        # after those of an earlier attempt: the mark's text sorts so.
+        number = -share.attempt if lost and mirror.guard is Guard.LEDGER else 0
+        reads = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
+        parts: list[Part] = [Segment(reads, segment, number) for segment in share.segments]
+        if isinstance(mirror, Side) and share.segments[0][0] == 0:
+            parts.insert(0, Tombstones(mirror, table, self._source, self._clock, self._backoff))
+        return [part for part in parts if not self._done.get(part.name, Done()).whole]
 
     async def _begin(self, stream: str) -> Known:
         """Write down a loss that nobody has found yet, so that everyone goes by it."""
@@ -164,6 +176,8 @@ class Backfill:
         """Note that the table is whole; what was lost before the copy began no longer matters."""
         known = await self._checkpoints.load()
         if known.lost is not None and len(known.streams) + 1 == self._epoch:
+            if self._clock() - began_ms > RETENTION_MS:
+                raise DynamirrorError(TOO_OLD)
             try:
                 await self._checkpoints.enroll(known, stream, began_ms)
             except ConditionFailedError:
@@ -173,119 +187,86 @@ class Backfill:
         names = [place.name for place in self._links.mirror.targets]
         await self._checkpoints.put(TARGETS_ROW, names=names)
 
-    async def _copy_group(
-        self,
-        reads: Reads,
-        group: Sequence[tuple[int, int]],
-        on_progress: Callable[[Copied], None],
-    ) -> None:
+    async def _copy_group(self, group: Sequence[Part], stream: str) -> None:
         if self._links.mirror.copies_beside:
-            await self._together(reads, group, on_progress, None)
+            await self._together(group, None)
             return
-        await self._caught_up()
-        self._paused_ms = self._paused_ms or self._clock()
+        unread_ms = await self._caught_up(stream)
+        if self._epoch is None:
+            self._deadline = unread_ms + PAUSE_MS_MAX, TOO_SLOW
+        self._in_time()
         async with Hold(self._checkpoints, self._lease, self._clock) as hold:
-            await self._together(reads, group, on_progress, hold)
+            await self._together(group, hold)
         self._resumed_ms = self._clock()
 
-    async def _together(
-        self,
-        reads: Reads,
-        group: Sequence[tuple[int, int]],
-        on_progress: Callable[[Copied], None],
-        hold: Hold | None,
-    ) -> None:
-        """Copy segments side by side; whatever the end, nothing is sent any more after it."""
-        may_write = hold.is_held if hold else lambda: True
-        self._appliers = self._links.open_for_copies(
-            self._fail, self._epoch, self._leave, may_write
-        )
+    async def _together(self, group: Sequence[Part], hold: Hold | None) -> None:
+        """Copy parts side by side; whatever the end, nothing is sent any more after it."""
+        self._copier.open(self._epoch, hold.is_held if hold else lambda: True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(hold.watch()) if hold else None
-                copies = [
-                    tasks.create_task(self._copy(reads, number, segments, on_progress, hold))
-                    for number, segments in group
-                ]
-                await asyncio.wait(copies)
+                await asyncio.wait([tasks.create_task(self._copy(part, hold)) for part in group])
                 if watch is not None:
                     watch.cancel()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
-            await asyncio.gather(*(applier.stop() for applier in self._appliers))
-            self._skipped += sum(applier.target.stale for applier in self._appliers)
-            self._appliers = []
+            await self._copier.close()
 
-    async def _copy(
-        self,
-        reads: Reads,
-        number: int,
-        segments: int,
-        on_progress: Callable[[Copied], None],
-        hold: Hold | None,
-    ) -> None:
-        """Copy one segment, reading a page ahead of what is being written."""
-        writing: asyncio.Future[None] | None = None
-        async for page in reads.scan(number, segments):
-            if writing is not None:
-                await writing
+    async def _copy(self, part: Part, hold: Hold | None) -> None:
+        """Copy one part, reading a page ahead of what is being written."""
+        done = before = self._done.get(part.name, Done())
+        copying: asyncio.Future[None] | None = None
+        async for records, after in part.pages(before):
+            if copying is not None:
+                await copying
+                await self._positions.save(part.name, done, self._clock())
             if hold is not None:
                 hold.require()
-                if self._clock() - (self._paused_ms or 0) > PAUSE_MS_MAX:
-                    raise DynamirrorError(TOO_SLOW)
-            writing = self._write(page)
-            self._items += len(page)
-            self._bytes += sum(len(item.image) for item in page)
-            on_progress(self._copied())
-        if writing is not None:
-            await writing
+            self._in_time()
+            copying, done = self._copier.write(records), after
+            removed = sum(record.new_image is None for record in records)
+            self._tell(
+                items=self._told.items + len(records) - removed,
+                bytes=self._told.bytes + sum(map(size_of, records)),
+                deletes=self._told.deletes + removed,
+            )
+        if copying is not None:
+            await copying
+            await self._positions.save(part.name, done, self._clock())
 
-    def _write(self, page: Sequence[Item]) -> asyncio.Future[None]:
-        """Hand a page to every target; the future is done when all have it, or one has failed."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._writing.add(future)
-        future.add_done_callback(self._writing.discard)
-        if self._failure is not None:
-            future.set_exception(self._failure)
-        else:
-            submit = to_each([applier.submit for applier in self._appliers])
-            submit([_record(item, self._number) for item in page], lambda: future.set_result(None))
-        return future
+    def _in_time(self) -> None:
+        if self._deadline is not None and self._clock() > self._deadline[0]:
+            raise DynamirrorError(self._deadline[1])
 
-    def _fail(self, error: BaseException) -> None:
-        self._failure = error
-        for future in list(self._writing):
-            if not future.done():
-                future.set_exception(error)
-
-    def _leave(self, record: StreamRecord, target: str, error: DynamirrorError) -> None:
-        """Pass over an item that can't be at a target, or end there."""
-        if self._links.mirror.on_poison is OnPoison.STOP:
-            key = encode(record.keys).decode()
-            raise PoisonError(f"{target}: the item {key} can't be copied: {error}")
-        self._left += 1
-        self._on_left(Left(target, record.keys, str(error)))
-
-    async def _caught_up(self) -> None:
-        """Between two pauses: wait until a running engine is near the stream's end again."""
-        while self._resumed_ms is not None:
-            lease = (await self._checkpoints.load()).lease
-            if self._lease.is_free(lease):
-                return  # none runs; the limit on one pause is then the limit on all of them
-            report = decode(lease["report"].encode()) if lease and lease["report"] else {}
-            fresh = report.get("at_ms", 0) > self._resumed_ms + FRESH_MS
-            if fresh and report["lag_ms"] <= CATCH_UP_LAG_MS:
-                self._resumed_ms = None
-                self._paused_ms = None
-                return
+    async def _caught_up(self, stream: str) -> int:
+        """Before a pause: wait until a running engine is near the stream's end; return since when
+        changes may be waiting in the stream, milliseconds since the epoch.
+        """
+        asked_ms = max(self._resumed_ms, self._clock() - int(2 * RENEW_S * 1_000))
+        while True:
+            known = await self._checkpoints.load()
+            if known.lease is None or self._lease.is_free(known.lease):
+                shards = await shards_of(self._source, stream, self._backoff)
+                since_ms = oldest_ms(known, shards)
+                return self._share.began_ms if since_ms is None else since_ms
+            report = decode(known.lease["report"].encode()) if known.lease["report"] else {}
+            if report.get("at_ms", 0) > asked_ms + FRESH_MS:
+                most_ms = JOIN_LAG_MS if report["state"] == "paused" else CATCH_UP_LAG_MS
+                if report["lag_ms"] <= most_ms:
+                    return int(report["at_ms"] - report["lag_ms"])
             await asyncio.sleep(1.0)
 
-    def _copied(self) -> Copied:
-        skipped = self._skipped + sum(applier.target.stale for applier in self._appliers)
-        return Copied(self._items, self._bytes, skipped, self._expected, self._left)
-
-
-def _record(item: Item, number: int) -> StreamRecord:
-    """Return a copied item as the change that puts it."""
-    return StreamRecord(number, "INSERT", item.key, item.keys, item.image, None, 0.0, by_ttl=False)
+    def _tell(self, **changes: int) -> None:
+        meters = self._meters.values()
+        self._told = msgspec.structs.replace(
+            self._told,
+            **changes,
+            skipped=self._copier.stale + sum(meter.refused for meter in meters),
+            raised=self._copier.raised,
+            left=self._copier.left,
+            read_units=sum(meter.read_units for meter in meters),
+            write_units=sum(meter.write_units for meter in meters),
+            throttles=sum(meter.throttles for meter in meters),
+        )
+        self._on_progress(self._told)

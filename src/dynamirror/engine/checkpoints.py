@@ -91,7 +91,16 @@ class Checkpoints:
 
     async def load(self, *, positions: bool = True) -> Known:
         """Read everything, strongly consistent, or all but the shards' positions."""
-        rows: dict[str, dict[str, Any]] = {}
+        found = await self.rows("" if positions else "#")
+        return _known({shard: plain(wire) for shard, wire in found.items()})
+
+    def beside(self, name: str) -> Checkpoints:
+        """Return rows that belong to the link, and that ``load`` doesn't read."""
+        return Checkpoints(self._api, self.table, f"{self.link}#{name}", self._backoff)
+
+    async def rows(self, prefix: str = "") -> dict[str, Wire]:
+        """Read the rows whose names begin so, strongly consistent, in wire form."""
+        found: dict[str, Wire] = {}
         request: Wire = {
             "TableName": self.table,
             "ConsistentRead": True,
@@ -99,17 +108,16 @@ class Checkpoints:
             "ExpressionAttributeNames": {"#l": "link"},
             "ExpressionAttributeValues": {":l": {"S": self.link}},
         }
-        if not positions:
+        if prefix:
             request["KeyConditionExpression"] += " AND begins_with(#s, :c)"
             request["ExpressionAttributeNames"] |= {"#s": "shard"}
-            request["ExpressionAttributeValues"] |= {":c": {"S": "#"}}
+            request["ExpressionAttributeValues"] |= {":c": {"S": prefix}}
         while True:
             answer = decode(await self.call("Query", request))
-            rows.update((wire["shard"]["S"], plain(wire)) for wire in answer.get("Items", ()))
+            found.update((wire["shard"]["S"], wire) for wire in answer.get("Items", ()))
             if "LastEvaluatedKey" not in answer:
-                break
+                return found
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-        return _known(rows)
 
     async def save(self, epoch: int, shard: str, position: Position, now_ms: int) -> None:
         """Write a shard's position, which never moves back within an epoch.

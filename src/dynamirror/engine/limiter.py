@@ -75,7 +75,7 @@ class Pace:
             self._free_at_s = 0.0
             self._changes += 1
 
-    async def take(self, items: int) -> None:
+    async def take(self, items: float) -> None:
         """Wait until this many items may be sent."""
         while self.per_second is not None:
             clock, changes = asyncio.get_running_loop().time, self._changes

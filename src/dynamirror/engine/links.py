@@ -11,6 +11,7 @@ from dynamirror.core.one_way import Rules
 from dynamirror.core.record import StreamRecord
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.limiter import Limiter, Pace
+from dynamirror.engine.meter import Budget
 from dynamirror.engine.parking import LeftOut, OnLeft, Parking
 from dynamirror.engine.pulse import Heartbeat
 from dynamirror.engine.retry import Backoff
@@ -55,7 +56,9 @@ class Links:
         self.ours = ours_on(foreign_marks)
         most = BATCHES_IN_FLIGHT_MAX if mirror.guard is Guard.ORDER else WRITES_IN_FLIGHT_MAX
         self._limiters = {place.name: Limiter(most) for place in mirror.targets}
-        self._paces = {place.name: Pace(mirror.max_writes_per_second) for place in mirror.targets}
+        self._paces: dict[str, Pace] = {
+            place.name: Pace(mirror.max_writes_per_second) for place in mirror.targets
+        }
         self.limit_per_second = mirror.max_writes_per_second
 
     def limit(self, per_second: float | None) -> None:
@@ -106,6 +109,12 @@ class Links:
             Heartbeat(self._targets[place.name], place, self._clock)
             for place in self.mirror.targets
         ]
+
+    def keep_to(self, budgets: Mapping[str, Budget]) -> None:
+        """Send no faster than these allow, by the targets' names."""
+        for name, budget in budgets.items():
+            budget.within = self._paces.get(name)
+        self._paces = {**self._paces, **budgets}
 
     def target(self, name: str, epoch: int) -> Target:
         """Return the target at the place of that name, for changes of the given epoch.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import msgspec
 from msgspec.structs import astuple
@@ -21,6 +22,14 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     keys: Wire
     """The key attributes in wire form."""
     image: msgspec.Raw
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """One page of a scan."""
+
+    items: list[Item]
+    last: Wire | None
+    """The key from which the next page goes on; None: there is none."""
 
 
 class Reads:
@@ -42,7 +51,23 @@ class Reads:
     async def scan(
         self, segment: int, segments: int, *, keys_only: bool = False, consistent: bool = True
     ) -> AsyncGenerator[list[Item], None]:
-        """Yield one segment of the table, a page of at most 1 MB at a time."""
+        """Yield one segment of the table, a page of at most 1 MB at a time, none of them empty."""
+        pages = self.pages(segment, segments, keys_only=keys_only, consistent=consistent)
+        async with aclosing(pages):
+            async for page in pages:
+                if page.items:
+                    yield page.items
+
+    async def pages(
+        self,
+        segment: int,
+        segments: int,
+        *,
+        keys_only: bool = False,
+        consistent: bool = True,
+        after: Wire | None = None,
+    ) -> AsyncGenerator[Page, None]:
+        """Yield the pages of one segment, from its start or from after a page's last key."""
         request: Wire = {
             "TableName": self._table,
             "ConsistentRead": consistent,
@@ -52,12 +77,13 @@ class Reads:
         }
         if keys_only:
             request |= self._keys_only()
+        if after is not None:
+            request["ExclusiveStartKey"] = after
         while True:
             answer = _decode_scan(await self._call("Scan", request))
             if answer.ConsumedCapacity is not None:
                 self.read_units += answer.ConsumedCapacity.CapacityUnits
-            if answer.Items:
-                yield [self._item(raw) for raw in answer.Items]
+            yield Page([self._item(raw) for raw in answer.Items], answer.LastEvaluatedKey)
             if answer.LastEvaluatedKey is None:
                 return
             request["ExclusiveStartKey"] = answer.LastEvaluatedKey

@@ -14,6 +14,8 @@ from dynamirror.engine.backfill import Backfill
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.journal import Journal
 from dynamirror.engine.lease import Lease
+from dynamirror.engine.limiter import Pace
+from dynamirror.engine.meter import Budget, Meter
 from dynamirror.engine.patience import see
 from dynamirror.engine.redrive import Redriver
 from dynamirror.engine.verify import Verifier
@@ -46,15 +48,34 @@ def consumer_of(wiring: Wiring, mirror: Mirror) -> Consumer:
     )
 
 
-def backfill_of(wiring: Wiring, mirror: Mirror) -> Backfill:
-    """Return what copies a mirror's source from this process."""
+def backfill_of(
+    wiring: Wiring,
+    mirror: Mirror,
+    *,
+    read_units_max: float | None = None,
+    write_units_max: float | None = None,
+) -> Backfill:
+    """Return what copies a mirror's source from this process.
+
+    ``read_units_max`` and ``write_units_max``: units a second of the source's and of each target's
+    table.
+    """
+    budgets = {place.name: Budget(write_units_max) for place in mirror.targets if write_units_max}
+    scans = Pace(read_units_max) if read_units_max else None
+    meters = {
+        name: Meter(api, scans=scans, budget=budgets.get(name))
+        for name, api in wiring.apis(mirror).items()
+    }
+    links = wiring.links(mirror, meters)
+    links.keep_to(budgets)
     return Backfill(
-        wiring.links(mirror),
-        wiring.source(mirror),
+        links,
+        meters[mirror.source.name],
         wiring.checkpoints(mirror),
         lease_of(wiring, mirror),
         clock=wiring.clock,
         backoff=wiring.backoff,
+        meters=meters,
     )
 
 
