@@ -19,8 +19,8 @@ from dynamirror.cli.arguments import (
     reporting,
     wired,
 )
-from dynamirror.cli.output import Output, counted
-from dynamirror.cli.wording import sized
+from dynamirror.cli.output import Output
+from dynamirror.cli.wording import counted, sized
 from dynamirror.config.model import Mirror
 from dynamirror.core.prices import AS_OF, REGION, Use
 from dynamirror.engine.copier import Copied, Left

@@ -21,7 +21,8 @@ from dynamirror.cli.arguments import (
     verbose_option,
     wired,
 )
-from dynamirror.cli.output import Output, counted
+from dynamirror.cli.output import Output
+from dynamirror.cli.wording import counted
 from dynamirror.config.model import Config, Mirror, Side
 from dynamirror.core.values import Wire, decode, differing, encode, key_of
 from dynamirror.engine.journal import Conflict, Restoring, UnknownConflictError

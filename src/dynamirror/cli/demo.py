@@ -13,7 +13,8 @@ import click
 from dynamirror.aws.client import connect
 from dynamirror.aws.credentials import EnvironmentCredentials
 from dynamirror.cli.arguments import open_output
-from dynamirror.cli.output import Live, Output, Progressing, counted
+from dynamirror.cli.output import Live, Output, Progressing
+from dynamirror.cli.wording import counted
 from dynamirror.config.load import load
 from dynamirror.config.model import Place, Transport
 from dynamirror.demo.play import Ended, Row, Script, configuration, keep_running, play

@@ -292,11 +292,6 @@ class LogHandler(logging.Handler):
             self._output.aside(f"{at:%H:%M:%S} {level:<7} {text}")
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 key, 2 keys."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _console(*, stderr: bool) -> Console:
     """Return a console that prints what it is given, without wrapping or guessing at markup."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from dynamirror.cli.arguments import open_output, perform, reporting, wired
-from dynamirror.cli.output import counted
+from dynamirror.cli.wording import counted
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire
 from dynamirror.engine.redrive import Redriven

@@ -73,3 +73,8 @@ def sized(size: float) -> str:
             return f"{size:,.0f} {unit}"
         size /= 1_000
     return f"{size:,.1f} TB"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 key, 2 keys."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

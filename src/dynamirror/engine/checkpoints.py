@@ -17,12 +17,7 @@ from dynamirror.core.progress import Position
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import (
-    ConditionFailedError,
-    HeldError,
-    HistoryLostError,
-    NotFoundError,
-)
+from dynamirror.errors import ConditionFailedError, HeldError, HistoryLostError, NotFoundError
 from dynamirror.ports import DynamoDB
 
 STREAM_ROW = "#stream"
