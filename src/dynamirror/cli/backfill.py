@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -54,6 +54,15 @@ def array_job(environment: Mapping[str, str] = os.environ) -> str | None:
     index = environment.get("AWS_BATCH_JOB_ARRAY_INDEX", "")
     size = environment.get("AWS_BATCH_JOB_ARRAY_SIZE", "")
     return f"{int(index) + 1}/{size}" if index.isdigit() and size.isdigit() else None
+
+
+class How(NamedTuple):
+    """What the options say of copying."""
+
+    segment: tuple[int, int] | None
+    restart: bool
+    read_units_max: float | None
+    write_units_max: float | None
 
 
 @click.command("backfill")
@@ -118,13 +127,16 @@ def command(
         ctx.exit(end)
     if not yes:
         _agree(output)
-    wiring = wired(ctx, config)
+    how = How(segment, restart, max_read_units, max_write_units)
+    ctx.exit(_copy(wired(ctx, config), output, mirrors, how))
+
+
+def _copy(wiring: Wiring, output: Output, mirrors: Sequence[Mirror], how: How) -> Exit:
+    """Copy, and say what came of it."""
     done: dict[str, Copied] = {}
     with output.progress("backfill") as progress:
 
         async def work(mirror: Mirror) -> Exit:
-            await see_all(wiring, mirror)
-
             def left(one: Left) -> None:
                 output.line("left", mirror=mirror.title, **msgspec.structs.asdict(one))
                 shown = msgspec.json.encode(one.key).decode()
@@ -132,21 +144,18 @@ def command(
                     f"{mirror.title}: {shown} can't be copied to {one.target}: {one.error}", "bad"
                 )
 
+            def show(copied: Copied) -> None:
+                much = {"before": copied.resumed, "size": copied.bytes}
+                progress.update(mirror.title, copied.items, copied.expected_items, **much)
+
+            await see_all(wiring, mirror)
             copying = backfill_of(
-                wiring, mirror, read_units_max=max_read_units, write_units_max=max_write_units
+                wiring,
+                mirror,
+                read_units_max=how.read_units_max,
+                write_units_max=how.write_units_max,
             )
-            copied = await copying.run(
-                lambda so_far: progress.update(
-                    mirror.title,
-                    so_far.items,
-                    so_far.expected_items,
-                    before=so_far.resumed,
-                    size=so_far.bytes,
-                ),
-                segment,
-                left,
-                restart=restart,
-            )
+            copied = await copying.run(show, how.segment, left, restart=how.restart)
             done[mirror.title] = copied
             return Exit.FINDING if copied.left else Exit.DONE
 
@@ -154,7 +163,7 @@ def command(
     for name, copied in done.items():
         output.paragraph(f"{name}: {told(copied)}", style="bad" if copied.left else "good")
     output.line("summary", **summary(done))
-    ctx.exit(end)
+    return end
 
 
 def _estimate(
