@@ -8,9 +8,11 @@ from typing import Any
 
 from dynamirror.config.model import OneWay, Place, Transport
 from dynamirror.core.values import Wire
+from dynamirror.engine.building import carry_out
 from dynamirror.engine.checkpoints import Checkpoints
+from dynamirror.engine.furniture import observe
 from dynamirror.engine.needs import tables_of_ours
-from dynamirror.engine.provision import Plan, Step, carry_out, observe, plan
+from dynamirror.engine.provision import Plan, Step, plan
 from dynamirror.engine.retry import Backoff
 from dynamirror.errors import AccessDeniedError, NotFoundError
 from dynamirror.memory import MemoryDynamoDB
@@ -59,15 +61,15 @@ class Regions:
     def put(self, item: Wire) -> None:
         self.us.perform("PutItem", {"TableName": "Stories", "Item": item})
 
-    def plan(self, *mirrors: OneWay) -> Plan:
+    def plan(self, *mirrors: OneWay, mend: bool = False) -> Plan:
         """Return what init would do."""
         chosen = mirrors or (self.mirror,)
-        return plan(chosen, asyncio.run(observe(chosen, self.api_of, BACKOFF)))
+        return plan(chosen, asyncio.run(observe(chosen, self.api_of, BACKOFF)), mend=mend)
 
-    def init(self, *mirrors: OneWay) -> list[Step]:
+    def init(self, *mirrors: OneWay, mend: bool = False) -> list[Step]:
         """Do what init does, and return what was done."""
         done: list[Step] = []
-        made = self.plan(*mirrors)
+        made = self.plan(*mirrors, mend=mend)
         asyncio.run(carry_out(made, self.api_of, BACKOFF, done.append, poll_s=0))
         return done
 

@@ -16,10 +16,12 @@ from dynamirror.config.model import Mirror, Place, Side
 from dynamirror.core.facts import Report
 from dynamirror.core.values import encode
 from dynamirror.demo import sessions, stories
+from dynamirror.engine.building import carry_out
 from dynamirror.engine.compared import Compared
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.copier import Copied
-from dynamirror.engine.provision import carry_out, observe, plan
+from dynamirror.engine.furniture import observe
+from dynamirror.engine.provision import plan
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import DynamirrorError
 from dynamirror.ports import DynamoDB

@@ -28,6 +28,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     what: str
     remedy: str
+    here: str | None = None
+    """Of two tables that differ: how the one is that should be the model."""
+    there: str | None = None
+    """And how this one is."""
 
 
 def found(severity: Severity, place: Place, what: str, remedy: str = "") -> Finding:

@@ -15,7 +15,7 @@ from dynamirror.core.marks import STAMP_ATTRIBUTE
 from dynamirror.engine.checkpoints import Known
 from dynamirror.engine.findings import Finding, Severity, found
 from dynamirror.engine.history import why_lost
-from dynamirror.engine.schema import ON_DEMAND, billing, write_units
+from dynamirror.engine.schema import ON_DEMAND, billing, keys_seen, write_units
 from dynamirror.engine.source import Table
 from dynamirror.errors import HistoryLostError
 
@@ -134,8 +134,20 @@ def of_source(mirror: Mirror, source: Table) -> Iterator[Finding]:
         yield found(Severity.NOTE, place, what)
 
 
-def of_keys(target: Place, table: Table, source: Table) -> Iterator[Finding]:
-    """Yield the finding that a target's key is another than the source's."""
+def of_keys(mirror: Mirror, target: Place, table: Table, source: Table) -> Iterator[Finding]:
+    """Yield the finding that a target's key is another than the source's, or its view's."""
+    view = mirror.views.get(target.name)
+    if view is not None and (seen := keys_seen(view, source)) is not None:
+        wanted = Table(seen)
+        # Nothing tells the type of a key made of an attribute that is no key of the source.
+        if wanted.key_names != table.key_names:
+            yield found(
+                Severity.UNUSABLE,
+                target,
+                f"its key is {_spelled(table)}, the view's is {', '.join(wanted.key_names)}",
+                "name another table, or change key or rename of the view",
+            )
+        return
     mine, theirs = (_spelled(source), _spelled(table))
     if mine != theirs:
         yield found(

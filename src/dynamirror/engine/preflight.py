@@ -14,7 +14,9 @@ from dynamirror.config.model import Guard, Mirror, Place, Side
 from dynamirror.core.values import Wire
 from dynamirror.engine import sample
 from dynamirror.engine.checkpoints import Checkpoints
+from dynamirror.engine.drift import copies, differences
 from dynamirror.engine.findings import Finding, Severity, found, label
+from dynamirror.engine.furniture import ApiOf, Seen, recovery_of, tags_of
 from dynamirror.engine.needs import (
     EXPIRES_AT,
     INIT,
@@ -29,7 +31,7 @@ from dynamirror.engine.needs import (
     wrong_expiry,
     wrong_keys,
 )
-from dynamirror.engine.provision import ApiOf
+from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table
 from dynamirror.engine.trials import Trials, trial_key
 from dynamirror.errors import (
@@ -44,6 +46,9 @@ LATE = (
     ' the next change or a repair; guard = "ledger" refuses it'
 )
 
+
+BACKOFF = Backoff()
+"""The connection itself gives up; see ``patience``."""
 
 NAMES = "check region, account and name"
 
@@ -148,6 +153,12 @@ class Preflight:
         on = told.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
         return str(told.get("AttributeName")) if on else ""
 
+    async def _seen(self, place: Place, table: Table, expires_by: str | None) -> Seen:
+        """Return all that is known of a table; what may not be looked at, isn't."""
+        api = self._api(place)
+        recovery = await recovery_of(api, place.table, BACKOFF)
+        return Seen(table, expires_by or None, recovery, await tags_of(api, table, BACKOFF))
+
     async def _sample(self) -> list[Wire]:
         source = self._mirror.source
         request = {"TableName": source.table, "Limit": sample.SAMPLE_ITEMS}
@@ -185,11 +196,19 @@ class Preflight:
         await self._trials.writes(api, target, table.key_names, table.key_types)
         if source is None:
             return
-        self._found += of_keys(target, table, source)
-        self._found += of_capacity(self._mirror, target, table, source)
-        mine, theirs = await asyncio.gather(self._expiry(self._mirror.source), self._expiry(target))
+        mirror = self._mirror
+        self._found += of_keys(mirror, target, table, source)
+        self._found += of_capacity(mirror, target, table, source)
+        mine, theirs = await asyncio.gather(self._expiry(mirror.source), self._expiry(target))
         if mine is not None and theirs is not None:
-            self._found += of_expiries(self._mirror, target, mine, theirs)
+            self._found += of_expiries(mirror, target, mine, theirs)
+        if target in copies(mirror):
+            model = await self._seen(mirror.source, source, mine)
+            copy = await self._seen(target, table, theirs)
+            self._found += [
+                one.finding(mirror.source, target)
+                for one in differences(mirror, target, model, copy)
+            ]
         if self._mirror.guard is Guard.LEDGER:
             ledger = self._mirror.ledger_of(target)
             try:

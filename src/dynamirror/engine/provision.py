@@ -1,19 +1,22 @@
-"""Make what a mirror needs and isn't there yet: streams, target tables, tables of our own.
+"""Plan what a mirror needs and isn't there yet: streams, target tables, tables of our own.
 
-``observe`` looks, ``plan`` judges without asking anything, ``carry_out`` does what was shown.
-Nothing that exists is ever replaced or given another schema: what would need that is a finding.
+``furniture.observe`` looks, ``plan`` judges without asking anything, ``building.carry_out`` does
+what was shown. Nothing that exists is ever replaced or given another schema: what would need that
+is a finding.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from dynamirror.config.model import Deletes, Mirror, Place, Transport
-from dynamirror.core.values import Wire, decode, encode
+from dynamirror.core.values import Wire
+from dynamirror.engine.drift import copies, differences, recovery_like
 from dynamirror.engine.findings import Finding, Severity, found, label
+from dynamirror.engine.furniture import Seen, World
 from dynamirror.engine.needs import (
     EXPIRES_AT,
     IMAGES,
@@ -25,44 +28,24 @@ from dynamirror.engine.needs import (
     wrong_expiry,
     wrong_keys,
 )
-from dynamirror.engine.retry import Backoff, persist
-from dynamirror.engine.schema import creation, left_behind, of_ours
-from dynamirror.engine.source import Table, describe
-from dynamirror.errors import AccessDeniedError, DynamirrorError, InUseError, RefusedError
-from dynamirror.ports import DynamoDB
-
-ApiOf = Callable[[Place, Transport], DynamoDB]
-
-POLL_S = 2.0
-POLLS_MAX = 300
-"""Ten minutes: a table with many indexes takes a few."""
+from dynamirror.engine.schema import creation, keys_seen, left_behind, of_ours
+from dynamirror.engine.source import Table
+from dynamirror.errors import DynamirrorError
 
 # One after another: a table must be there before its stream or expiry can be set.
-PHASES = ("CreateTable", "UpdateTable", "UpdateTimeToLive")
+PHASES = (
+    "CreateTable",
+    "UpdateTable",
+    "UpdateTimeToLive",
+    "UpdateContinuousBackups",
+    "TagResource",
+)
 
 
 class NoSourceError(DynamirrorError):
     """A mirror's source does not exist: nothing tells what its targets should be like."""
 
     hint = "Check region, account and table name: a source is yours, init never creates it."
-
-
-class UnreadyError(DynamirrorError):
-    """A table did not become ACTIVE in time."""
-
-    hint = "Look at the table in the AWS console, then run `dynamirror init CONFIG` again."
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """What was observed of one table; ``table`` is None if there is none."""
-
-    table: Table | None = None
-    expires_by: str | None = None
-    """The attribute by which its items expire."""
-
-
-World = Mapping[Place, Seen]
-"""By ``spot``: the tables that some mirrors have to do with."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,43 +65,15 @@ class Plan(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
-async def observe(mirrors: Sequence[Mirror], api_of: ApiOf, backoff: Backoff) -> World:
-    """Look at every table that the mirrors have to do with."""
-    spots: dict[Place, Transport] = {}
-    for mirror in mirrors:
-        ours = [table.place for table in tables_of_ours(mirror)]
-        for place in (mirror.source, *mirror.targets, *ours):
-            spots.setdefault(spot(place), mirror.transport)
-    seen = await asyncio.gather(
-        *(_see(api_of(place, transport), place, backoff) for place, transport in spots.items())
-    )
-    return dict(zip(spots, seen, strict=True))
-
-
-async def _see(api: DynamoDB, place: Place, backoff: Backoff) -> Seen:
-    table = await describe(api, place.table, backoff)
-    return Seen(table, await expiry(api, place.table, backoff) if table else None)
-
-
-async def expiry(api: DynamoDB, table: str, backoff: Backoff) -> str | None:
-    """Return the attribute by which a table's items expire; None where that is off or untold."""
-    request = encode({"TableName": table})
-    try:
-        answer = await persist(lambda: api.call("DescribeTimeToLive", request), backoff)
-    except (AccessDeniedError, RefusedError):  # not for another account's table; not everywhere
-        return None
-    told = decode(answer).get("TimeToLiveDescription", {})
-    on = told.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
-    return told.get("AttributeName") if on else None
-
-
-def plan(mirrors: Iterable[Mirror], world: World) -> Plan:
+def plan(mirrors: Iterable[Mirror], world: World, *, mend: bool = False) -> Plan:
     """Return what makes the mirrors ready, given what is there.
+
+    ``mend``: also what makes targets like their sources that have drifted apart since.
 
     In a chain of mirrors a source may be a table that an earlier mirror's part of the plan makes.
     Raises NoSourceError if a source is neither there nor to be made.
     """
-    planner = _Planner(world)
+    planner = _Planner(world, mend=mend)
     waiting = list(mirrors)
     while waiting:
         ready = [mirror for mirror in waiting if planner.knows(mirror.source)]
@@ -136,11 +91,13 @@ def plan(mirrors: Iterable[Mirror], world: World) -> Plan:
 class _Planner:
     """Collects steps; what is planned counts as there for what comes after."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, mend: bool) -> None:
+        self._mend = mend
         self.steps: list[Step] = []
         self.findings: list[Finding] = []
         self._world = dict(world)
         self._streams: set[Place] = set()
+        self._mended: set[tuple[Place, str, str]] = set()
 
     def knows(self, place: Place) -> bool:
         return self._world[spot(place)].table is not None
@@ -151,10 +108,12 @@ class _Planner:
             raise NoSourceError(f"mirror {mirror.name}: no table {label(mirror.source)}")
         self._stream(mirror, source.table)
         for target in mirror.targets:
-            if (there := self._world[spot(target)].table) is None:
-                self._target(mirror, target, source.table, source.expires_by)
+            seen = self._world[spot(target)]
+            if seen.table is None:
+                self._target(mirror, target, source)
             else:
-                self.findings += of_keys(target, there, source.table)
+                self.findings += of_keys(mirror, target, seen.table, source.table)
+                self._drift(mirror, target, source, seen)
         for ours in tables_of_ours(mirror):
             self._ours(mirror, ours)
 
@@ -175,18 +134,63 @@ class _Planner:
         elif source.view_type != IMAGES:
             self.findings.append(view_type(place, source))
 
-    def _target(
-        self, mirror: Mirror, target: Place, source: Table, source_expires_by: str | None
-    ) -> None:
-        request = creation(source.description)
-        where = f"like {label(mirror.source)}"
+    def _target(self, mirror: Mirror, target: Place, source: Seen) -> None:
+        if source.table is None:
+            return
+        view = mirror.views.get(target.name)
+        keys = keys_seen(view, source.table) if view is not None else None
+        request = creation(source.table.description, keys)
+        if source.tags:
+            request["Tags"] = [
+                {"Key": name, "Value": source.tags[name]} for name in sorted(source.tags)
+            ]
+        where = f"like {label(mirror.source)}{', for its view' if keys else ''}"
         self._step(mirror, spot(target), f"create table {label(target)} {where}", **request)
-        expires_by = source_expires_by if mirror.ttl_deletes is Deletes.MIRROR else None
+        expires_by = source.expires_by if mirror.ttl_deletes is Deletes.MIRROR else None
         if expires_by is not None:
             self._expire(mirror, spot(target), expires_by)
-        for what in left_behind(source.description):
+        if source.recovery is not None and source.recovery.on:
+            change = recovery_like(source)
+            sentence = f"{change.sentence} of {label(target)}"
+            self._step(mirror, spot(target), sentence, change.operation, **change.request)
+        looked = (("tags", source.tags), ("point-in-time recovery", source.recovery))
+        untold = [f"{what}, which can't be seen here" for what, told in looked if told is None]
+        for what in (*untold, *left_behind(source.table.description, keys)):
             self.findings.append(found(Severity.NOTE, target, f"not copied: {what}"))
-        self._world[spot(target)] = Seen(Table({**request, "TableName": target.table}), expires_by)
+        made = Table({**request, "TableName": target.table})
+        self._world[spot(target)] = Seen(made, expires_by, source.recovery, source.tags)
+
+    def _drift(self, mirror: Mirror, target: Place, source: Seen, seen: Seen) -> None:
+        """Plan what makes a target like its source again, or say what there would be to do."""
+        if target not in copies(mirror):
+            return
+        differ = differences(mirror, target, source, seen)
+        mendable = [one for one in differ if one.mend]
+        if not self._mend:
+            if mendable:
+                things = (
+                    "1 thing differs" if len(mendable) == 1 else f"{len(mendable)} things differ"
+                )
+                what = (
+                    f"{things} from {label(mirror.source)}: {', '.join(d.what for d in mendable)}"
+                )
+                remedy = (
+                    "`dynamirror check CONFIG` tells more, `dynamirror init CONFIG --mend` mends"
+                )
+                self.findings.append(found(Severity.NOTE, target, what, remedy))
+            return
+        for one in differ:
+            for change in one.mend:
+                key = (spot(target), change.operation, change.sentence)
+                if key in self._mended:  # by another mirror of the same tables
+                    continue
+                self._mended.add(key)
+                named = _named(change.operation, seen.table)
+                sentence = f"{label(target)}: {change.sentence}"
+                request = {**named, **change.request}
+                self._step(mirror, spot(target), sentence, change.operation, **request)
+            if not one.mend and one.severity is not Severity.NOTE:
+                self.findings.append(one.finding(mirror.source, target))
 
     def _ours(self, mirror: Mirror, ours: Ours) -> None:
         seen = self._world[ours.place]
@@ -219,57 +223,20 @@ class _Planner:
         place: Place,
         sentence: str,
         operation: str = "CreateTable",
-        **request: object,
+        **request: Any,
     ) -> None:
         step = Step(
             sentence=sentence,
             place=place,
             transport=mirror.transport,
             operation=operation,
-            request={"TableName": place.table, **request},
+            request=request if "ResourceArn" in request else {"TableName": place.table, **request},
         )
         self.steps.append(step)
 
 
-async def carry_out(
-    made: Plan,
-    api_of: ApiOf,
-    backoff: Backoff,
-    on_step: Callable[[Step], None],
-    poll_s: float = POLL_S,
-) -> None:
-    """Do what was planned; ``on_step`` is told of each step that is done.
-
-    Safe to repeat after any failure: what is there by then is left alone.
-    """
-
-    async def do(step: Step) -> None:
-        api = api_of(step.place, step.transport)
-        body = encode(step.request)
-        try:
-            await persist(lambda: api.call(step.operation, body), backoff)
-        except InUseError:
-            if step.operation != "CreateTable":  # made meanwhile by somebody else
-                raise
-        await _active(api, step.place, backoff, poll_s)
-        on_step(step)
-
-    for phase in PHASES:
-        steps = [step for step in made.steps if step.operation == phase]
-        await asyncio.gather(*(do(step) for step in steps if not _indexed(step)))
-        # The service makes one table with indexes at a time (API reference, CreateTable).
-        for step in filter(_indexed, steps):
-            await do(step)
-
-
-def _indexed(step: Step) -> bool:
-    return "GlobalSecondaryIndexes" in step.request or "LocalSecondaryIndexes" in step.request
-
-
-async def _active(api: DynamoDB, place: Place, backoff: Backoff, poll_s: float) -> None:
-    for _ in range(POLLS_MAX):
-        table = await describe(api, place.table, backoff)
-        if table is not None and table.active:
-            return
-        await asyncio.sleep(poll_s)
-    raise UnreadyError(f"{label(place)} is not ACTIVE after {POLLS_MAX * poll_s:.0f} s")
+def _named(operation: str, table: Table | None) -> Wire:
+    """Return how a request names its table, where that isn't by name."""
+    if operation != "TagResource" or table is None:
+        return {}
+    return {"ResourceArn": table.description["TableArn"]}

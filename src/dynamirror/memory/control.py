@@ -164,7 +164,7 @@ def _check_keys(schema: list[Wire], kinds: dict[str, str], request: Wire) -> Non
 def _settle(table: Table, request: Wire) -> None:
     """Take over what the table only remembers and describes."""
     settings = table.settings
-    for name in ("DeletionProtectionEnabled", "SSESpecification", *_INDEXES):
+    for name in ("DeletionProtectionEnabled", "OnDemandThroughput", "SSESpecification", *_INDEXES):
         if name in request:
             settings[name] = request[name]
     if "TableClass" in request:
