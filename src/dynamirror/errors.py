@@ -45,10 +45,22 @@ class HistoryLostError(DynamirrorError):
     hint = "Run `dynamirror backfill CONFIG --mirror NAME`, then `dynamirror verify CONFIG`."
 
 
-class NewTargetError(DynamirrorError):
+class RosterError(DynamirrorError):
+    """The configuration names others than those who take part in the mirror."""
+
+    hint = "Restart with the newest configuration file; all of a mirror's processes share it."
+
+
+class NewTargetError(RosterError):
     """A target joined a mirror that had begun without it."""
 
     hint = "Run `dynamirror backfill CONFIG --mirror NAME`: it copies the table to every target."
+
+
+class NewReplicaError(RosterError):
+    """A replica is listed that has not joined its two-way mirror, or not wholly."""
+
+    hint = "Run `dynamirror replica add CONFIG --mirror NAME --replica REPLICA`."
 
 
 class HeldError(DynamirrorError):

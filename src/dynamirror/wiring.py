@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynamirror.aws.client import connect
 from dynamirror.config.model import Config, Guard, Mirror, Place, Side, Transport
@@ -76,31 +76,17 @@ class Wiring:
 
     def links(self, mirror: Mirror, apis: Mapping[str, DynamoDB] | None = None) -> Links:
         """Return the writing side of a mirror; ``apis`` stand in for its connections."""
-        apis = apis or self.apis(mirror)
-        source = apis[mirror.source.name]
-        targets = {place.name: apis[place.name] for place in mirror.targets}
-        marks = self._marks_on(mirror.source)
-        views = target_views_of(mirror, marks) if mirror.views else {}
-        clock, backoff = self.clock, self.backoff
         if isinstance(mirror, Side):
-            return MeshLinks(
-                mirror,
-                source,
-                targets,
-                clock=clock,
-                backoff=backoff,
-                foreign_marks=marks,
-                views=views,
-            )
-        return Links(
-            mirror,
-            source,
-            targets,
-            clock=clock,
-            backoff=backoff,
-            foreign_marks=marks,
-            views=views,
-        )
+            return self.mesh(mirror, apis)
+        apis = apis or self.apis(mirror)
+        targets = {place.name: apis[place.name] for place in mirror.targets}
+        return Links(mirror, apis[mirror.source.name], targets, **self._with(mirror))
+
+    def mesh(self, side: Side, apis: Mapping[str, DynamoDB] | None = None) -> MeshLinks:
+        """Return the writing side of one replica of a two-way mirror; see ``links``."""
+        apis = apis or self.apis(side)
+        targets = {place.name: apis[place.name] for place in side.targets}
+        return MeshLinks(side, apis[side.source.name], targets, **self._with(side))
 
     def checkpoints(self, mirror: Mirror) -> Checkpoints:
         """Return the checkpoints of a mirror's consumer."""
@@ -110,6 +96,15 @@ class Wiring:
         """Drop all connections."""
         for api in self._apis.values():
             await api.close()
+
+    def _with(self, mirror: Mirror) -> dict[str, Any]:
+        marks = self._marks_on(mirror.source)
+        return {
+            "clock": self.clock,
+            "backoff": self.backoff,
+            "foreign_marks": marks,
+            "views": target_views_of(mirror, marks) if mirror.views else {},
+        }
 
     def _marks_on(self, source: Place) -> list[str]:
         """Return the attributes in which other mirrors leave their marks on a table's items."""

@@ -33,6 +33,13 @@ from dynamirror.observe.status import Link, Status
 
 MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"
 
+UNLIKE = {
+    "demo": "make demo",
+    "package": "dynamirror package --output",
+    "replica": "dynamirror replica add mirrors.toml",
+}
+"""How the examples of commands begin that have words before CONFIG, or none."""
+
 BLOCK = re.compile(r"<!-- help: ?([\w ]*?) -->\n(?:\n```console\n.*?\n```\n)?", re.DOTALL)
 
 
@@ -68,8 +75,7 @@ def test_every_command_shows_an_example_and_its_exit_status(command: str) -> Non
     """A newcomer learns from --help what to type, and a script what to expect."""
     told = help_of(command)
 
-    plain = {"demo": "make demo", "package": "dynamirror package --output"}
-    example = plain.get(command, f"dynamirror {command} mirrors.toml")
+    example = UNLIKE.get(command, f"dynamirror {command} mirrors.toml")
     assert f"  Example:\n    {example}" in told
     assert "Exit status: 0" in told
 

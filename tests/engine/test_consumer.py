@@ -16,6 +16,7 @@ from tests.engine.world import TARGET, Faults, Watch, World
 from dynamirror.config.model import Deletes, Guard, OnPoison
 from dynamirror.engine import consumer as module
 from dynamirror.engine.checkpoints import PAUSE_ROWS
+from dynamirror.engine.members import note
 from dynamirror.errors import (
     AccessDeniedError,
     HeldError,
@@ -23,6 +24,7 @@ from dynamirror.errors import (
     NotFoundError,
     PoisonError,
     RefusedError,
+    RosterError,
     ThrottledError,
 )
 from dynamirror.ports import DynamoDB
@@ -488,6 +490,36 @@ def test_a_target_that_joins_a_running_mirror_must_be_filled_first() -> None:
         world.mirror = replace(world.mirror, targets=(TARGET, joined))
         with pytest.raises(NewTargetError, match="ap-south-1 joined"):
             await world.consumer().run(once=True)
+
+    run(main)
+
+
+def test_a_target_that_was_dropped_and_is_listed_again_must_be_filled_first() -> None:
+    """What came while it was not listed went past it, though it had taken part before."""
+
+    async def main() -> None:
+        world = World()
+        both = replace(world.mirror, targets=(TARGET, replace(TARGET, name="ap-south-1")))
+        await note(world.checkpoints, both, {})
+        await once(world)
+        world.mirror = both
+        with pytest.raises(NewTargetError, match="ap-south-1 joined"):
+            await world.consumer().run(once=True)
+
+    run(main)
+
+
+def test_an_engine_stops_when_a_target_is_filled_that_it_does_not_serve() -> None:
+    """Started with an older file, it would leave the new target behind from then on."""
+
+    async def main() -> None:
+        world = World()
+        running = asyncio.create_task(world.consumer().run())
+        await asyncio.sleep(5)
+        joined = replace(world.mirror, targets=(TARGET, replace(TARGET, name="ap-south-1")))
+        await note(world.checkpoints, joined, {})
+        with pytest.raises(RosterError, match="ap-south-1 has joined"):
+            await asyncio.wait_for(running, 60)
 
     run(main)
 

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "conflicts": "List the writes that lost a conflict, or bring one back.",
     "template": "Write what a mirror needs on AWS as files.",
     "package": "Write the zip that functions on AWS run.",
+    "replica": "Have a replica join a two-way mirror at work, or leave it.",
     "demo": "See a mirror at work: two regions on this machine, no AWS account.",
 }
 """Every command and what it does, in the order in which a newcomer needs them."""

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     """By another region's delete, which had not seen it."""
     UNVERSIONED = "unversioned"
     """Its application raised no version, and another save came before we could."""
+    REBUILT = "rebuilt"
+    """Its replica was made a copy of the others, which did not have it."""
 
 
 class Loss(msgspec.Struct, frozen=True):

@@ -22,12 +22,13 @@ import msgspec
 
 from dynamirror.config.model import Guard, Side
 from dynamirror.core.values import decode
-from dynamirror.engine.checkpoints import TARGETS_ROW, Checkpoints, Known
+from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.copier import Copied, Copier, Left
 from dynamirror.engine.history import RETENTION_MS, oldest_ms, shards_of, why_lost
 from dynamirror.engine.hold import Hold
 from dynamirror.engine.lease import RENEW_S, Lease
 from dynamirror.engine.links import Links
+from dynamirror.engine.members import left_of, note, require_joined
 from dynamirror.engine.meter import Meter
 from dynamirror.engine.parts import Part, Segment, Tombstones, size_of
 from dynamirror.engine.positions import Done
@@ -119,7 +120,7 @@ class Backfill:
             self._checkpoints,
             (number, shares),
             self._epoch or len(known.streams),
-            [place.name for place in mirror.targets],
+            self._links.names,
         )
         since_ms = self._clock() - PAUSE_MS_MAX if lost else 0
         await share.begin(self._clock(), table.bytes, restart=restart, since_ms=since_ms)
@@ -159,6 +160,7 @@ class Backfill:
     async def _begin(self, stream: str) -> Known:
         """Write down a loss that nobody has found yet, so that everyone goes by it."""
         known = await self._checkpoints.met(stream, self._clock())
+        require_joined(self._links.mirror, known)
         shards = await shards_of(self._source, stream, self._backoff)
         why = why_lost(known, stream, shards, self._clock())
         if why is None:
@@ -184,8 +186,7 @@ class Backfill:
                 raise HeldError(
                     f"{self._checkpoints.link} was begun anew by another process"
                 ) from None
-        names = [place.name for place in self._links.mirror.targets]
-        await self._checkpoints.put(TARGETS_ROW, names=names)
+        await note(self._checkpoints, self._links.mirror, left_of(known))
 
     async def _copy_group(self, group: Sequence[Part], stream: str) -> None:
         if self._links.mirror.copies_beside:

@@ -65,6 +65,8 @@ class Known(msgspec.Struct, frozen=True):
     limit_per_second: float | None = None
     """Set for the running engine; None: the configuration's holds."""
     verified: dict[str, Any] | None = None
+    rows: dict[str, dict[str, Any]] = {}
+    """All of the table's rows, for those who keep more there."""
 
     def paused_for(self, now_ms: int) -> list[str]:
         """Return who has a right to a pause now: one with an end that isn't renewed ends."""
@@ -284,6 +286,7 @@ def _known(rows: dict[str, dict[str, Any]]) -> Known:
         tuple(rows[TARGETS_ROW]["names"]) if TARGETS_ROW in rows else None,
         float(rows[LIMIT_ROW]["per_second"]) if LIMIT_ROW in rows else None,
         rows.get(VERIFIED_ROW),
+        rows=rows,
     )
 
 

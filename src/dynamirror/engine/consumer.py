@@ -15,7 +15,6 @@ from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import (
     PAUSED_ROW,
     STOPPED_ROW,
-    TARGETS_ROW,
     Checkpoints,
     Known,
     epoch_of,
@@ -23,6 +22,7 @@ from dynamirror.engine.checkpoints import (
 from dynamirror.engine.follow import Follower, to_each
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
+from dynamirror.engine.members import agreed, left_of, note, require
 from dynamirror.engine.pulse import Ageing, Heartbeat, Rate
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.shard import Reading, ShardReader
@@ -30,9 +30,9 @@ from dynamirror.engine.source import stream_of
 from dynamirror.errors import (
     HeldError,
     HistoryLostError,
-    NewTargetError,
     NotFoundError,
     PoisonError,
+    RosterError,
     ServiceError,
 )
 from dynamirror.ports import Clock, DynamoDB
@@ -95,7 +95,7 @@ class Consumer:
             if known.stopped is not None:
                 await self._checkpoints.delete(STOPPED_ROW)
             await self._follow(known, stream, once=once)
-        except (PoisonError, ServiceError) as error:
+        except (PoisonError, RosterError, ServiceError) as error:
             # For ``status``, which else could only say that nobody reads the stream.
             await self._checkpoints.put(STOPPED_ROW, why=str(error), at_ms=self._clock())
             raise
@@ -122,13 +122,10 @@ class Consumer:
 
     async def _meet_targets(self, known: Known) -> None:
         """See that no target joined unnoticed: it would lack all that came before."""
-        names = [place.name for place in self.links.mirror.targets]
-        if known.targets is None:
-            await self._checkpoints.put(TARGETS_ROW, names=names)
-        elif new := sorted(set(names) - set(known.targets)):
-            raise NewTargetError(
-                f"{', '.join(new)} joined the mirror after it had begun, and lacks what came before"
-            )
+        mirror = self.links.mirror
+        require(mirror, known)
+        if not agreed(mirror, known):
+            await note(self._checkpoints, mirror, left_of(known))
 
     async def _follow(self, known: Known, stream: str, *, once: bool) -> None:
         follower = self._follower = Follower(
@@ -194,6 +191,7 @@ class Consumer:
         said: list[str] | None = None  # a holder before us may have left a word that isn't ours
         while True:
             known = await self._checkpoints.load(positions=False)
+            require(self.links.mirror, known, running=True)
             self.links.limit(known.limit_per_second)
             asking = known.paused_for(self._clock())
             self.paused = bool(asking)

@@ -56,7 +56,9 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     """When it lost."""
     reason: str
-    """``overwritten`` or ``deleted`` by a write that did not know it, or ``unversioned``."""
+    """``overwritten`` or ``deleted`` by a write that did not know it, ``unversioned``, or
+    ``rebuilt``: its replica was made a copy of the others.
+    """
     loser: Of
     winner: Of
     images: dict[str, Wire | None] | None = None
@@ -127,7 +129,7 @@ class Journal:
         item[version] = number(fit(max(self._clock(), highest + 1)))
         if now is not None and stamp in now:
             item[stamp] = now[stamp]  # it tells what this save has seen
-        request = {"TableName": replica.table, "Item": item, **_as_it_is(now, conflict.key)}
+        request = {"TableName": replica.table, "Item": item, **as_it_is(now, conflict.key)}
         return Restoring(conflict=conflict, now=now, item=item, request=request)
 
     async def _rows(self, replica: Place, key: Wire | None) -> AsyncIterator[Wire]:
@@ -190,7 +192,7 @@ def _version(item: Wire | None, attribute: str) -> int:
         return 0  # the loser replaces what could not be mirrored
 
 
-def _as_it_is(item: Wire | None, key: Wire) -> Wire:
+def as_it_is(item: Wire | None, key: Wire) -> Wire:
     """Return the members of a request that make it conditional on an item's being like this."""
     if item is None:
         name = min(key)

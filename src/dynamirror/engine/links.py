@@ -70,6 +70,11 @@ class Links:
         for pace in self._paces.values():
             pace.change(self.limit_per_second)
 
+    @property
+    def names(self) -> list[str]:
+        """The targets that it writes to."""
+        return [place.name for place in self.mirror.targets]
+
     async def open(
         self,
         epoch: int,

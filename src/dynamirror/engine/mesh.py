@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -63,7 +63,7 @@ class _Part:
                 if self._ask is None:
                     answer, self._answer = self._answer, None
                     self._ask = next(self._steps) if answer is None else self._steps.send(answer)
-                self._answer = await _answered(apis, self._ask)
+                self._answer = await answered(apis, self._ask)
                 self._ask = None
         except StopIteration as end:
             return end.value
@@ -171,7 +171,18 @@ class MeshLinks(Links):
         )
         self.ours = tuple(dict.fromkeys((side.stamp_attribute, *self.ours)))
         self._apis = {side.source.name: source, **targets}
-        self._rules = TwoWay(mesh_of(side), side.source.name)
+        self._mesh = mesh_of(side)
+        self._rules = TwoWay(self._mesh, side.source.name)
+
+    @property
+    def names(self) -> list[str]:
+        """The replicas that it writes to."""
+        return self._rules.others
+
+    def only(self, name: str) -> Self:
+        """Return these, which from now on write to but one of the replicas."""
+        self._rules = _ToOne(self._mesh, self._rules.here, name)
+        return self
 
     def wanted(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         """Return the records that are mirrored: a view is the same for all replicas."""
@@ -204,11 +215,24 @@ class MeshLinks(Links):
         return MeshTarget(self._rules, self._apis, self._clock, resync=True)
 
 
+class _ToOne(TwoWay):
+    """The rules of a consumer that serves but one of the others."""
+
+    def __init__(self, mesh: Mesh, here: str, only: str) -> None:
+        super().__init__(mesh, here)
+        self._only = only
+
+    @property
+    def others(self) -> list[str]:
+        return [self._only]
+
+
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ServiceError) and error.retryable
 
 
-async def _answered(apis: Mapping[str, DynamoDB], ask: Ask) -> Answer:
+async def answered(apis: Mapping[str, DynamoDB], ask: Ask) -> Answer:
+    """Send one request of the rules, and return what came of it. Raises ServiceError."""
     try:
         answer = await apis[ask.replica].call(ask.operation, encode(ask.request))
     except ConditionFailedError as error:

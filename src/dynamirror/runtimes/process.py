@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from dynamirror.config.model import Mirror, Side
@@ -18,6 +19,7 @@ from dynamirror.engine.limiter import Pace
 from dynamirror.engine.meter import Budget, Meter
 from dynamirror.engine.patience import see
 from dynamirror.engine.redrive import Redriver
+from dynamirror.engine.sites import Site
 from dynamirror.engine.verify import Verifier
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.identity import is_dead, me
@@ -93,6 +95,22 @@ def verifier_of(wiring: Wiring, mirror: Mirror) -> Verifier:
         clock=wiring.clock,
         backoff=wiring.backoff,
     )
+
+
+def sites_of(wiring: Wiring, name: str) -> list[Site]:
+    """Return the replicas of a two-way mirror in their order, to be worked on."""
+    return [
+        Site(
+            side,
+            wiring.source(side),
+            wiring.checkpoints(side),
+            lease_of(wiring, side),
+            wiring.backoff,
+            partial(wiring.mesh, side),
+        )
+        for side in wiring.config.mirrors
+        if isinstance(side, Side) and side.name == name
+    ]
 
 
 def journal_of(wiring: Wiring, side: Side) -> Journal:
