@@ -14,11 +14,13 @@ from tests.engine.virtual_time import now_ms, run
 from tests.simulation.test_engine import KEYS, REGIONS, Region, World
 
 from dynamirror.config.load import load
+from dynamirror.engine.building import carry_out
 from dynamirror.engine.checkpoints import Checkpoints
+from dynamirror.engine.furniture import observe
 from dynamirror.engine.joining import AwayTooLongError, Joining
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.leaving import Leaving
-from dynamirror.engine.provision import carry_out, observe, plan
+from dynamirror.engine.provision import plan
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.sites import Site
 from dynamirror.errors import DynamirrorError, HistoryLostError, NewReplicaError, RosterError

@@ -10,13 +10,15 @@ import msgspec
 
 from dynamirror.cli.arguments import chosen, open_output, reporting, wired
 from dynamirror.cli.output import Output, Progressing
+from dynamirror.engine.building import carry_out
 from dynamirror.engine.compared import Compared
 from dynamirror.engine.copier import Copied, Left
 from dynamirror.engine.findings import label
+from dynamirror.engine.furniture import observe
 from dynamirror.engine.joining import MS_PER_DAY, Joining, Looked
 from dynamirror.engine.leaving import Leave, Leaving
 from dynamirror.engine.members import Member
-from dynamirror.engine.provision import carry_out, observe, plan
+from dynamirror.engine.provision import plan
 from dynamirror.engine.sites import Site
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import ConfigError, Exit
