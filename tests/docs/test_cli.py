@@ -22,12 +22,12 @@ from dynamirror.core.facts import (
     ShardReport,
     Verified,
 )
+from dynamirror.engine.charges import Cost
 from dynamirror.engine.compared import Compared
 from dynamirror.engine.copier import Copied
 from dynamirror.engine.findings import Finding
 from dynamirror.engine.journal import Conflict
 from dynamirror.engine.redrive import Redriven
-from dynamirror.engine.sample import Cost
 from dynamirror.engine.suspects import Drift
 from dynamirror.observe.status import Link, Status
 

@@ -1,25 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.regions import SOURCE, TARGET, Regions
+from tests.engine.regions import SOURCE, TARGET
 
-from dynamirror.config.model import Guard, Place, Side, Unversioned
+from dynamirror.config.model import Guard, OneWay, Side, Unversioned
 from dynamirror.core.values import Wire
 from dynamirror.engine import sample
 from dynamirror.engine.findings import Severity
 from dynamirror.memory import items
-
-
-def test_the_cost_follows_the_guard() -> None:
-    """A write per change with order and item, a transaction of two with ledger; times targets."""
-    other = Place(region="us-east-1", table="Copy", name="copy")
-    one, ledger = Regions(), Regions(guard=Guard.LEDGER)
-
-    assert sample.cost(one.mirror, []).total_usd == pytest.approx(0.654)
-    assert sample.cost(ledger.mirror, []).writes_usd == pytest.approx(2.5)
-    both = one.with_mirror(targets=(*one.mirror.targets, other))
-    assert sample.cost(both, []).writes_usd == pytest.approx(1.25)
-    assert sample.cost(both, []).transfer_usd == pytest.approx(0.019)
 
 
 def test_items_are_measured_as_the_service_does() -> None:
@@ -72,3 +60,32 @@ def test_items_without_versions_are_told_more_of_where_they_are_only_reported() 
     (found,) = sample.findings(side, [{"id": {"S": "a"}}])
 
     assert "they are not mirrored" in found.what
+
+
+def _of_size(size: int) -> Wire:
+    return {"id": {"S": "a"}, "body": {"S": "x" * (size - 7)}}
+
+
+@pytest.mark.parametrize(
+    ("size", "severity"),
+    [(1_000, None), (380_000, Severity.NOTE), (400 * 1_024 - 40, Severity.FINDING)],
+)
+@pytest.mark.parametrize("two_way", [False, True])
+def test_items_near_the_limit_are_told(
+    size: int, severity: Severity | None, *, two_way: bool
+) -> None:
+    """What is ours on an item takes room: an item that fits at the source may not fit beside it."""
+    side = Side(name="stories", source=SOURCE, targets=(TARGET,), replicas=(SOURCE, TARGET))
+    one_way = OneWay(name="stories", source=SOURCE, targets=(TARGET,), guard=Guard.ITEM)
+    item = {**_of_size(size), "version": {"N": "1800000000000"}}
+
+    found = list(sample.findings(side if two_way else one_way, [item]))
+
+    assert [one.severity for one in found] == [severity] * (severity is not None)
+
+
+def test_exact_copies_need_no_room() -> None:
+    """With guard order nothing of ours is on an item, and its size is no matter."""
+    one_way = OneWay(name="stories", source=SOURCE, targets=(TARGET,))
+
+    assert list(sample.findings(one_way, [_of_size(400 * 1_024 - 40)])) == []

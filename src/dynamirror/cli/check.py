@@ -7,6 +7,8 @@ import click
 from dynamirror.cli.arguments import open_output, perform, reporting, wired
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror, Side
+from dynamirror.core.prices import AS_OF, REGION
+from dynamirror.engine.charges import Cost
 from dynamirror.engine.findings import Severity, label
 from dynamirror.engine.preflight import Checked, Preflight
 from dynamirror.errors import Exit
@@ -62,13 +64,7 @@ def _print(output: Output, mirror: Mirror, checked: Checked) -> None:
     for finding in checked.findings:
         where = f"{finding.region}/{finding.table}"
         output.finding(finding.severity, where, finding.what, finding.remedy)
-    cost = checked.cost
-    output.paragraph(
-        f"a million changes of {cost.item_kb:g} KB cost about ${cost.total_usd:,.2f}: writes"
-        f" ${cost.writes_usd:,.3f}, transfer ${cost.transfer_usd:,.3f}, Lambda"
-        f" ${cost.lambda_usd:,.3f} (on demand, us-east-1 prices)",
-        2,
-    )
+    _print_cost(output, checked.cost)
     match _exit(checked):
         case Exit.DONE:
             output.say("  fine: this mirror can run", "good")
@@ -76,6 +72,17 @@ def _print(output: Output, mirror: Mirror, checked: Checked) -> None:
             output.say("  this mirror can run, but look at the findings", "finding")
         case _:
             output.say("  this mirror can't run like this", "bad")
+
+
+def _print_cost(output: Output, cost: Cost) -> None:
+    output.paragraph(
+        f"a million changes of {cost.item_kb:g} KB cost about ${cost.total_usd:,.2f}: writes"
+        f" ${cost.writes_usd:,.2f}, transfer ${cost.transfer_usd:,.2f}, Lambda"
+        f" ${cost.lambda_usd:,.2f} (none with `dynamirror run`); on demand, {REGION}, {AS_OF}",
+        2,
+    )
+    others = ", ".join(f"{how} ${usd:,.2f}" for how, usd in cost.others_usd.items())
+    output.paragraph(f"beside it: {others.replace('-', ' ')}", 2)
 
 
 def _shape(checked: Checked) -> dict[str, object]:
@@ -90,5 +97,6 @@ def _shape(checked: Checked) -> dict[str, object]:
             "transfer_usd": cost.transfer_usd,
             "lambda_usd": cost.lambda_usd,
             "item_kb": cost.item_kb,
+            "others_usd": cost.others_usd,
         },
     }

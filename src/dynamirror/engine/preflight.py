@@ -13,6 +13,7 @@ import msgspec
 from dynamirror.config.model import Guard, Mirror, Place, Side
 from dynamirror.core.values import Wire
 from dynamirror.engine import sample
+from dynamirror.engine.charges import Cost, cost
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.drift import copies, differences
 from dynamirror.engine.findings import Finding, Severity, found, label
@@ -60,7 +61,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
     mirror: str
     findings: tuple[Finding, ...]
-    cost: sample.Cost
+    cost: Cost
 
 
 class Preflight:
@@ -97,7 +98,7 @@ class Preflight:
         self._found += self._trials.findings
         order = list(Severity)[::-1]
         ranked = sorted(dict.fromkeys(self._found), key=lambda one: order.index(one.severity))
-        return Checked(mirror=mirror.title, findings=tuple(ranked), cost=sample.cost(mirror, items))
+        return Checked(mirror=mirror.title, findings=tuple(ranked), cost=cost(mirror, items))
 
     def _api(self, place: Place) -> DynamoDB:
         return self._api_of(place, self._mirror.transport)

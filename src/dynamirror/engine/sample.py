@@ -1,12 +1,10 @@
-"""What some of a source's items tell of a mirror: names that collide, sizes, the cost to expect."""
+"""What some of a source's items tell of a mirror: names that collide, versions, sizes."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-import msgspec
 
 from dynamirror.config.model import Guard, Mirror, Side, Unversioned
 from dynamirror.core.limits import ITEM_BYTES_MAX
@@ -22,42 +20,11 @@ SAMPLE_ITEMS = 100
 MARK_BYTES = 51
 """The mark of guard ``item``: ten digits, a #, forty digits."""
 
-# US dollars per million, on demand, us-east-1, standard class, since November 2024 (DynamoDB
-# pricing page): a write request unit of 1 KB, and 1 GB out to another region.
-WRITE_USD = 0.625
-TRANSFER_USD = 0.019
-# Lambda, 100 changes to a batch of 200 ms at 256 MB.
-FUNCTION_USD = 0.010
+STAMP_BYTES = 100
+"""About what a two-way mirror's stamp takes: its versions and the replicas' names."""
 
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a million changes cost, all targets together, in US dollars."""
-
-    writes_usd: float
-    transfer_usd: float
-    lambda_usd: float
-    item_kb: float
-    """Size of an item, rounded up to what a write is charged by, on average of the sample."""
-
-    @property
-    def total_usd(self) -> float:
-        """All of it."""
-        return round(self.writes_usd + self.transfer_usd + self.lambda_usd, 3)
-
-
-def cost(mirror: Mirror, items: Sequence[Wire]) -> Cost:
-    """Return the estimate for items like those of the sample; of 1 KB if there is none."""
-    kilobytes = [max(1, -(-item_bytes(item) // 1_024)) for item in items]
-    kb = sum(kilobytes) / len(kilobytes) if kilobytes else 1.0
-    # A transaction doubles what it writes: the item, and the ledger's row of less than 1 KB.
-    units = 2 * kb + 2 if mirror.guard is Guard.LEDGER else kb
-    abroad = sum(target.region != mirror.source.region for target in mirror.targets)
-    return Cost(
-        writes_usd=round(units * WRITE_USD * len(mirror.targets), 3),
-        transfer_usd=round(kb * TRANSFER_USD * abroad, 3),
-        lambda_usd=FUNCTION_USD,
-        item_kb=round(kb, 1),
-    )
+NEAR_BYTES = ITEM_BYTES_MAX * 9 // 10
+"""From here on an item counts as near the limit."""
 
 
 def findings(mirror: Mirror, items: Sequence[Wire]) -> Iterator[Finding]:
@@ -82,16 +49,37 @@ def findings(mirror: Mirror, items: Sequence[Wire]) -> Iterator[Finding]:
             )
     if isinstance(mirror, Side):
         yield from _of_versions(mirror, items)
-    if mirror.guard is Guard.ITEM:
-        room = ITEM_BYTES_MAX - MARK_BYTES - len(mirror.sequence_attribute.encode())
-        largest = max((item_bytes(item) for item in items), default=0)
-        if largest > room:
-            yield found(
-                Severity.FINDING,
-                mirror.source,
-                f"an item has {largest:,} bytes: with the mark of guard item the limit is {room:,}",
-                'make such items smaller, or use guard = "order" or "ledger"',
-            )
+    yield from _of_sizes(mirror, items)
+
+
+def _of_sizes(mirror: Mirror, items: Sequence[Wire]) -> Iterator[Finding]:
+    """Yield that an item is too large with our attribute, or nearly."""
+    ours = 0
+    if isinstance(mirror, Side):
+        ours = STAMP_BYTES + len(mirror.stamp_attribute.encode())
+    elif mirror.guard is Guard.ITEM:
+        ours = MARK_BYTES + len(mirror.sequence_attribute.encode())
+    sizes = [item_bytes(item) for item in items]
+    largest, room = max(sizes, default=0), ITEM_BYTES_MAX - ours
+    what = "stamp" if isinstance(mirror, Side) else "mark of guard item"
+    remedy = "make such items smaller"
+    if not isinstance(mirror, Side):
+        remedy += ', or use guard = "order" or "ledger"'
+    if ours and largest > room:
+        yield found(
+            Severity.FINDING,
+            mirror.source,
+            f"an item has {largest:,} bytes: with the {what} the limit is {room:,}",
+            remedy,
+        )
+    elif ours and largest > NEAR_BYTES:
+        near = sum(size > NEAR_BYTES for size in sizes)
+        yield found(
+            Severity.NOTE,
+            mirror.source,
+            f"{near} of {len(items)} sampled items have over {NEAR_BYTES:,} bytes: with the {what}"
+            f" the limit is {room:,}, larger ones are parked or stop the mirror",
+        )
 
 
 def _of_versions(side: Side, items: Sequence[Wire]) -> Iterator[Finding]:
