@@ -21,7 +21,7 @@ source = { region = "us-east-1", table = "Stories" }
 targets = [{ region = "eu-west-1" }]
 """
 
-MIRRORING = [name for name in COMMANDS if name not in ("demo", "conflicts", "replica")]
+MIRRORING = [name for name in COMMANDS if name not in ("demo", "conflicts", "replica", "detach")]
 """Commands that have something to do for a one-way mirror."""
 
 LOOKS = ("check", "init", "status")

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "template": "Write what a mirror needs on AWS as files.",
     "package": "Write the zip that functions on AWS run.",
     "replica": "Have a replica join a two-way mirror at work, or leave it.",
+    "detach": "Give a mirror up: take dynamirror's attribute from its items.",
     "demo": "See a mirror at work: two regions on this machine, no AWS account.",
 }
 """Every command and what it does, in the order in which a newcomer needs them."""
