@@ -4,9 +4,6 @@ Items are compared by what DynamoDB holds: numbers by value, sets without order,
 order. What the mirror writes itself is overlooked. Stamps differ between replicas by right: where
 an item was made it has none, or an older one; what must be the same is its rank, which is told from
 version and stamp.
-
-Everything that is compared passes through ``Sight.seen``, so what a target is to hold of a source's
-item is decided there alone.
 """
 
 from __future__ import annotations
@@ -64,11 +61,6 @@ class Sight(msgspec.Struct, frozen=True):
     keys_only: bool = False
     """Whether only keys are compared."""
 
-    def seen(self, image: Image, end: End) -> Image | None:
-        """Return an item as it is to be compared; None: the mirror has no business with it."""
-        del end
-        return stripped(image, self.ours)
-
     def same(self, one: Image | None, other: Image | None) -> bool:
         """Tell whether the source's item and the target's are as they should be."""
         if one is None or other is None:
@@ -81,8 +73,7 @@ class Sight(msgspec.Struct, frozen=True):
 
     def differing(self, one: Image, other: Image) -> list[str]:
         """Return the attributes in which two items differ; the stamp's stands for the rank."""
-        mine, theirs = self.seen(one, End.SOURCE), self.seen(other, End.TARGET)
-        names = differing(mine or {}, theirs or {})
+        names = differing(stripped(one, self.ours), stripped(other, self.ours))
         if self.marks and self.rank(one, End.SOURCE) != self.rank(other, End.TARGET):
             names.append(self.marks.stamp_attribute)
         return names
@@ -110,7 +101,7 @@ class Sight(msgspec.Struct, frozen=True):
         """Return what stands for an item: equal, as good as surely, exactly if ``same``."""
         if self.keys_only:
             return bytes(DIGEST_BYTES)
-        item = opened(self.seen(image, end) or {})
+        item = opened(stripped(image, self.ours))
         forms = sorted((name, canonical(value)) for name, value in item.items())
         text = encode((forms, self.rank(image, end)))
         return hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()

@@ -41,6 +41,7 @@ class _Record(msgspec.Struct, array_like=True, gc=False):
     key: Key
     keys: Wire
     digest: bytes
+    origin: Wire | None
 
 
 class Join:
@@ -75,7 +76,7 @@ class Join:
             other = theirs.pop(item.key, None)
             if other is None:
                 # A copy, lest one item keep its whole page in memory.
-                mine[item.key] = Item(item.key, item.keys, item.image.copy())
+                mine[item.key] = Item(item.key, item.keys, item.image.copy(), item.origin)
                 self._bytes += len(item.image) + ITEM_BYTES
                 continue
             self._bytes -= len(other.image) + ITEM_BYTES
@@ -103,7 +104,7 @@ class Join:
         for end in End:
             for item in self._waiting[end].values():
                 digest = self._sight.digest(item.image, end)
-                self._files.add(_Record(end, item.key, item.keys, digest))
+                self._files.add(_Record(end, item.key, item.keys, digest, item.origin))
                 self.spilled += 1
             self._waiting[end].clear()
         self._bytes = 0
@@ -163,7 +164,7 @@ class _Files:
 
 
 def _item(record: _Record) -> Item:
-    return Item(record.key, record.keys, msgspec.Raw())
+    return Item(record.key, record.keys, msgspec.Raw(), record.origin)
 
 
 _decode = msgspec.json.Decoder(_Record).decode

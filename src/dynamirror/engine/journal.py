@@ -15,15 +15,13 @@ import msgspec
 from dynamirror.config.model import Place, Side
 from dynamirror.core.rank import fit, number, version_of
 from dynamirror.core.rows import plain
+from dynamirror.core.unchanged import unchanged
 from dynamirror.core.values import Wire, decode, encode, key_of, row_key
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.errors import ConditionFailedError, DynamirrorError, UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
 ID_DIGITS = 16
-
-CONDITIONS_MAX = 100
-"""Attributes named in a condition, which is at most 4 KB long."""
 
 
 class UnknownConflictError(DynamirrorError):
@@ -129,7 +127,7 @@ class Journal:
         item[version] = number(fit(max(self._clock(), highest + 1)))
         if now is not None and stamp in now:
             item[stamp] = now[stamp]  # it tells what this save has seen
-        request = {"TableName": replica.table, "Item": item, **as_it_is(now, conflict.key)}
+        request = {"TableName": replica.table, "Item": item, **unchanged(now, conflict.key)}
         return Restoring(conflict=conflict, now=now, item=item, request=request)
 
     async def _rows(self, replica: Place, key: Wire | None) -> AsyncIterator[Wire]:
@@ -190,19 +188,3 @@ def _version(item: Wire | None, attribute: str) -> int:
         return version_of((item or {}).get(attribute)) or 0
     except UnfitError:
         return 0  # the loser replaces what could not be mirrored
-
-
-def as_it_is(item: Wire | None, key: Wire) -> Wire:
-    """Return the members of a request that make it conditional on an item's being like this."""
-    if item is None:
-        name = min(key)
-        return {
-            "ConditionExpression": "attribute_not_exists(#k)",
-            "ExpressionAttributeNames": {"#k": name},
-        }
-    names = sorted(item)[:CONDITIONS_MAX]
-    return {
-        "ConditionExpression": " AND ".join(f"#a{at} = :a{at}" for at in range(len(names))),
-        "ExpressionAttributeNames": {f"#a{at}": name for at, name in enumerate(names)},
-        "ExpressionAttributeValues": {f":a{at}": item[name] for at, name in enumerate(names)},
-    }

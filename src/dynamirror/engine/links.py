@@ -50,7 +50,7 @@ class Links:
         self.parking: Parking | None = None
         self._source = source
         self._targets = targets
-        self._views = views or {}
+        self.views = views or {}
         self._clock = clock
         self._backoff = backoff
         self.ours = ours_on(foreign_marks)
@@ -185,7 +185,7 @@ class Links:
 
     def _seeing(self, target: Target) -> Target:
         """Return the target as it gets to see the source."""
-        view = self._views.get(target.name)
+        view = self.views.get(target.name)
         if view is None:
             return target
         # A Lambda function that mirrors whole items need not load what reads conditions.

@@ -187,7 +187,7 @@ class MeshLinks(Links):
     def wanted(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         """Return the records that are mirrored: a view is the same for all replicas."""
         records = super().wanted(records)
-        for view in self._views.values():
+        for view in self.views.values():
             return [record for record in records if view.holds_keys(record.keys)]
         return records
 

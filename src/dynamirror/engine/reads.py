@@ -22,6 +22,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     keys: Wire
     """The key attributes in wire form."""
     image: msgspec.Raw
+    origin: Wire | None = None
+    """Of an item of a source, seen as a target is to have it: its keys at the source."""
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):

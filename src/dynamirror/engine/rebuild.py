@@ -16,10 +16,10 @@ from dynamirror.core.rank import Rank
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Marks
 from dynamirror.core.two_way import TwoWay
+from dynamirror.core.unchanged import unchanged
 from dynamirror.core.values import decode
 from dynamirror.engine.follow import Follower
 from dynamirror.engine.history import shards_of, why_lost
-from dynamirror.engine.journal import as_it_is
 from dynamirror.engine.mesh import mesh_of
 from dynamirror.engine.reads import Item
 from dynamirror.engine.shard import Reading
@@ -118,7 +118,7 @@ class Rebuild:
         request = {
             "TableName": self._site.table,
             "Key": item.keys,
-            **as_it_is(decode(bytes(item.image)), item.keys),
+            **unchanged(decode(bytes(item.image)), item.keys),
         }
         self._taken += 1  # also one that changed meanwhile: then we look once more
         with contextlib.suppress(ConditionFailedError):

@@ -15,6 +15,7 @@ import msgspec
 from dynamirror.core.drift import End, Kind, Sight
 from dynamirror.core.values import Key, Wire
 from dynamirror.engine.reads import Item, Reads
+from dynamirror.engine.sight import Showing
 from dynamirror.ports import Clock
 
 SUSPECTS_MAX = 20_000
@@ -46,7 +47,7 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class _Suspect(msgspec.Struct):
-    keys: Wire
+    item: Item
     first_ms: int
     since_ms: list[int]
     """Since when each side's item has not changed, as far as we saw."""
@@ -64,6 +65,7 @@ class Suspects:
     def __init__(
         self,
         sight: Sight,
+        showing: Showing,
         reads: tuple[Reads, Reads],
         *,
         lag_ms: Callable[[], Awaitable[int]],
@@ -74,6 +76,7 @@ class Suspects:
         self.in_flight = 0
         """Items that could not be told."""
         self._sight = sight
+        self._showing = showing
         self._reads = reads
         self._lag_ms = lag_ms
         self._settle_ms = settle_ms
@@ -91,7 +94,8 @@ class Suspects:
                 self._room.clear()
                 await self._room.wait()
             now_ms = self._clock()
-            suspect = _Suspect(item.keys, now_ms, [now_ms, now_ms], [b"", b""])
+            light = Item(item.key, item.keys, msgspec.Raw(), item.origin)
+            suspect = _Suspect(light, now_ms, [now_ms, now_ms], [b"", b""])
             self._suspects.setdefault(item.key, suspect)
             self._some.set()
 
@@ -120,14 +124,11 @@ class Suspects:
         suspects = list(self._suspects)
         for at in range(0, len(suspects), LOOK_KEYS):
             chunk = suspects[at : at + LOOK_KEYS]
-            keys = [self._suspects[key].keys for key in chunk]
-            only = self._sight.keys_only
-            mine, theirs = await asyncio.gather(
-                *(reads.get(keys, keys_only=only) for reads in self._reads)
-            )
+            suspected = [self._suspects[key].item for key in chunk]
+            both = await read_both(self._sight, self._showing, self._reads, suspected)
             drifts = []
             for key in chunk:
-                items = (mine.get(key), theirs.get(key))
+                items = (both[End.SOURCE].get(key), both[End.TARGET].get(key))
                 drift = self._judged(self._suspects[key], items, lag_ms)
                 if drift is None:
                     continue
@@ -155,8 +156,25 @@ class Suspects:
         must_rest = suspect.since_ms if not impatient or self._sight.marks else suspect.since_ms[:1]
         if now_ms - max(must_rest) > enough_ms:
             attributes = [] if one is None or other is None else self._sight.differing(one, other)
-            return Drift(self._sight.kind(one, other), self._sight.target, suspect.keys, attributes)
+            return Drift(
+                self._sight.kind(one, other), self._sight.target, suspect.item.keys, attributes
+            )
         if impatient:
             self.in_flight += 1
             return False
         return None
+
+
+async def read_both(
+    sight: Sight, showing: Showing, reads: tuple[Reads, Reads], items: Sequence[Item]
+) -> tuple[dict[Key, Item], dict[Key, Item]]:
+    """Read items at both tables with strong consistency, the source's as the target is to have
+    them; both by the target's keys.
+    """
+    at_source = showing.all_at_source(items)
+    mine, theirs = await asyncio.gather(
+        reads[End.SOURCE].get(at_source, keys_only=sight.keys_only and not showing.reshapes),
+        reads[End.TARGET].get([item.keys for item in items], keys_only=sight.keys_only),
+    )
+    shown = (showing.shown(End.SOURCE, item) for item in mine.values())
+    return {item.key: item for item in shown if item is not None}, theirs

@@ -13,11 +13,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 
 import msgspec
 
-from dynamirror.config.model import Deletes, Place, Side
+from dynamirror.config.model import Place
 from dynamirror.core.drift import End, Sight, sampled
 from dynamirror.core.prices import read_units
-from dynamirror.core.rank import Peers
-from dynamirror.core.stamp import Marks
+from dynamirror.core.values import Key
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.compared import EVERYTHING, Compared, Estimate, Method, Scope
 from dynamirror.engine.join import Join
@@ -26,6 +25,7 @@ from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
 from dynamirror.engine.reads import Item, Reads
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.sight import Showing, extras_of, sight_of
 from dynamirror.engine.source import Table, described
 from dynamirror.engine.suspects import Drift, Suspects
 from dynamirror.ports import Clock, DynamoDB
@@ -33,14 +33,12 @@ from dynamirror.ports import Clock, DynamoDB
 SEGMENTS = 4
 """Of each table, scanned at the same time."""
 
-VERIFIED_ROW = "#verified"
-"""By the checkpoints: when the whole tables were compared last, and what was found."""
-
 
 class _Pair(msgspec.Struct, frozen=True):
     """A source and one target."""
 
     sight: Sight
+    showing: Showing
     reads: tuple[Reads, Reads]
     """The source's, the target's; see ``End``."""
     suspects: Suspects
@@ -89,7 +87,7 @@ class Verifier:
             target = await described(self._targets[place.name], place.table, self._backoff)
             items += int(source.items * share)
             for one, other in ((source, target), (target, source)):
-                if one is target and scope.method is Method.LOOKUP and not self._extras:
+                if one is target and scope.method is Method.LOOKUP and not extras_of(self._links):
                     break
                 total += int(one.bytes * share)
                 units += read_units(one.bytes, consistent=scope.consistent) * share
@@ -130,36 +128,25 @@ class Verifier:
         self._on_progress(compared)
         return compared
 
-    @property
-    def _extras(self) -> bool:
-        """Whether what only a target has is drift; else the source may have deleted it."""
-        mirror = self._links.mirror
-        return {mirror.deletes, mirror.ttl_deletes} == {Deletes.MIRROR}
-
     def _pair(self, place: Place, table: Table) -> _Pair:
-        mirror, names = self._links.mirror, table.key_names
-        sight = Sight(
-            mirror.source.name,
-            place.name,
-            (*self._links.ours, mirror.sequence_attribute),
-            marks_of(mirror) if isinstance(mirror, Side) else None,
-            self._extras,
-            self._scope.keys_only,
-        )
+        mirror = self._links.mirror
+        showing = Showing(self._links, place, table)
+        sight = sight_of(self._links, place, keys_only=self._scope.keys_only)
         api = self._targets[place.name]
         reads = (
-            Reads(self._source, mirror.source.table, names, self._backoff),
-            Reads(api, place.table, names, self._backoff),
+            Reads(self._source, mirror.source.table, table.key_names, self._backoff),
+            Reads(api, place.table, showing.key_names, self._backoff),
         )
         suspects = Suspects(
             sight,
+            showing,
             reads,
             lag_ms=self._lag.ms,
             settle_ms=int(self._scope.settle_s * 1_000),
             clock=self._clock,
             on_drift=self._found,
         )
-        return _Pair(sight, reads, suspects)
+        return _Pair(sight, showing, reads, suspects)
 
     @property
     def _segments(self) -> list[tuple[int, int]]:
@@ -179,7 +166,8 @@ class Verifier:
 
     async def _side_by_side(self, pair: _Pair, join: Join, segment: tuple[int, int]) -> None:
         """Scan a segment of both tables in step: whichever is behind goes on."""
-        scans = {end: self._pages(pair, end, segment) for end in End}
+        only = self._scope.keys_only
+        scans = {end: self._pages(pair, end, segment, keys_only=only) for end in End}
         taken = dict.fromkeys(scans, 0)
         while scans:
             least = min(taken[end] for end in scans)
@@ -190,7 +178,7 @@ class Verifier:
                     del scans[end]
                     continue
                 taken[end] += len(page)
-                await pair.suspects.add(join.add(end, self._chosen(end, page)))
+                await pair.suspects.add(join.add(end, self._chosen(pair, end, page)))
 
     async def _look_up(self, pair: _Pair) -> None:
         for end in End:
@@ -202,12 +190,9 @@ class Verifier:
     async def _look_up_segment(self, pair: _Pair, end: End, segment: tuple[int, int]) -> None:
         """Look a segment's items up in the other table: the source's whole, then only keys."""
         keys_only = self._scope.keys_only or end is End.TARGET
-        consistent = self._scope.consistent
         async for whole in self._pages(pair, end, segment, keys_only=keys_only):
-            page = self._chosen(end, whole)
-            found = await pair.reads[end.other].get(
-                [item.keys for item in page], keys_only=keys_only, consistent=consistent
-            )
+            page = self._chosen(pair, end, whole)
+            found = await self._looked_up(pair, end, page, keys_only=keys_only)
             unlike = []
             for item in page:
                 other = found.get(item.key)
@@ -217,17 +202,36 @@ class Verifier:
                     unlike.append(item)
             await pair.suspects.add(unlike)
 
-    def _pages(
-        self, pair: _Pair, end: End, segment: tuple[int, int], *, keys_only: bool | None = None
-    ) -> AsyncGenerator[list[Item], None]:
-        scope = self._scope
-        only = scope.keys_only if keys_only is None else keys_only
-        return pair.reads[end].scan(*segment, keys_only=only, consistent=scope.consistent)
+    async def _looked_up(
+        self, pair: _Pair, end: End, page: Sequence[Item], *, keys_only: bool
+    ) -> dict[Key, Item]:
+        """Return what the other table has of a page's items."""
+        showing, consistent = pair.showing, self._scope.consistent
+        if end is End.SOURCE:
+            keys = [item.keys for item in page]
+            return await pair.reads[End.TARGET].get(
+                keys, keys_only=keys_only, consistent=consistent
+            )
+        only = keys_only and not showing.reshapes
+        keys = showing.all_at_source(page)
+        found = await pair.reads[End.SOURCE].get(keys, keys_only=only, consistent=consistent)
+        shown = (showing.shown(End.SOURCE, item) for item in found.values())
+        return {item.key: item for item in shown if item is not None}
 
-    def _chosen(self, end: End, page: list[Item]) -> list[Item]:
-        """Return the items of a page that are to be compared."""
-        rate = self._scope.sample
-        chosen = page if rate >= 1 else [item for item in page if sampled(item.key, rate)]
+    def _pages(
+        self, pair: _Pair, end: End, segment: tuple[int, int], *, keys_only: bool
+    ) -> AsyncGenerator[list[Item], None]:
+        only = keys_only and not (end is End.SOURCE and pair.showing.reshapes)
+        return pair.reads[end].scan(*segment, keys_only=only, consistent=self._scope.consistent)
+
+    def _chosen(self, pair: _Pair, end: End, page: list[Item]) -> list[Item]:
+        """Return the items of a page that are to be compared, as the target is to have them."""
+        rate, shown = self._scope.sample, pair.showing.shown
+        chosen = page
+        if pair.showing.selects:
+            chosen = [one for item in page if (one := shown(end, item)) is not None]
+        if rate < 1:
+            chosen = [item for item in chosen if sampled(item.key, rate)]
         if end is End.SOURCE:
             self._items += len(chosen)
             self._on_progress(self._compared())
@@ -248,9 +252,3 @@ class Verifier:
             in_flight=sum(pair.suspects.in_flight for pair in self._pairs),
             read_units=sum(reads.read_units for pair in self._pairs for reads in pair.reads),
         )
-
-
-def marks_of(side: Side) -> Marks:
-    """Return how the items of a mirror's replicas tell their ranks."""
-    peers = Peers([replica.name for replica in side.replicas])
-    return Marks(peers, side.version_attribute, side.stamp_attribute)

@@ -16,9 +16,12 @@ from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.journal import Journal
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.limiter import Pace
+from dynamirror.engine.mended import Repairer
 from dynamirror.engine.meter import Budget, Meter
 from dynamirror.engine.patience import see
 from dynamirror.engine.redrive import Redriver
+from dynamirror.engine.repair import OneWayRepairer
+from dynamirror.engine.resync import TwoWayRepairer
 from dynamirror.engine.sites import Site
 from dynamirror.engine.verify import Verifier
 from dynamirror.errors import DynamirrorError, Exit
@@ -111,6 +114,31 @@ def sites_of(wiring: Wiring, name: str) -> list[Site]:
         for side in wiring.config.mirrors
         if isinstance(side, Side) and side.name == name
     ]
+
+
+def repairer_of(wiring: Wiring, mirror: Mirror) -> Repairer:
+    """Return what repairs a mirror's items from this process."""
+    links, clock, backoff = wiring.links(mirror), wiring.clock, wiring.backoff
+    source = wiring.source(mirror)
+    targets = {place.name: wiring.api(place, mirror.transport) for place in mirror.targets}
+    if isinstance(mirror, Side):
+        sides = [side for side in wiring.config.mirrors if side.name == mirror.name]
+        return TwoWayRepairer(
+            mirror,
+            {mirror.source.name: source, **targets},
+            [wiring.links(side).parking_of(epoch=1) for side in sides],
+            clock=clock,
+            backoff=backoff,
+        )
+    return OneWayRepairer(
+        links,
+        source,
+        targets,
+        wiring.checkpoints(mirror),
+        lease_of(wiring, mirror),
+        clock=clock,
+        backoff=backoff,
+    )
 
 
 def journal_of(wiring: Wiring, side: Side) -> Journal:
