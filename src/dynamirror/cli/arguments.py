@@ -86,7 +86,17 @@ def wired(ctx: click.Context, config: str, *, patient: bool = False) -> Wiring:
     loaded = load(config)
     given: Connect | None = ctx.obj
     wiring = Wiring(loaded) if given is None else Wiring(loaded, connect=given)
+    if loaded.patterns:
+        loaded = run(_enrolled(wiring))
+        wiring = Wiring(loaded) if given is None else Wiring(loaded, connect=given)
     return Wiring(loaded, connect=_patient(wiring, Backoff())) if patient else wiring
+
+
+async def _enrolled(wiring: Wiring) -> Config:
+    try:
+        return await wiring.enroll()
+    finally:
+        await wiring.close()
 
 
 def _patient(wiring: Wiring, backoff: Backoff) -> Connect:
@@ -98,7 +108,11 @@ def _patient(wiring: Wiring, backoff: Backoff) -> Connect:
 
 def chosen(config: Config, name: str | None) -> tuple[Mirror, ...]:
     """Return the mirror of that name, or all. Raises ConfigError for an unknown name."""
-    found = tuple(mirror for mirror in config.mirrors if name in (None, mirror.name))
+    found = tuple(
+        mirror
+        for mirror in config.mirrors
+        if name in (None, mirror.name) or mirror.name.startswith(f"{name}.")
+    )
     if not found:
         names = ", ".join(mirror.name for mirror in config.mirrors)
         raise ConfigError(f"{config.path} has no mirror {name!r}; it has: {names}")
