@@ -21,14 +21,14 @@ source = { region = "us-east-1", table = "Stories" }
 targets = [{ region = "eu-west-1" }]
 """
 
-ELSEWHERE = ("demo", "conflicts", "replica", "detach", "view", "template", "package")
-"""Commands with tests of their own: they need more than a configuration."""
-
-MIRRORING = [name for name in COMMANDS if name not in ELSEWHERE]
+MIRRORING = [name for name in COMMANDS if name not in ("demo", "conflicts", "replica", "detach")]
 """Commands that have something to do for a one-way mirror."""
 
-LOOKS = ("check", "init", "status")
+LOOKS = ("check", "init", "status", "pause", "resume", "limit")
 """Commands whose JSON is one document."""
+
+MORE = {"run": ["--once"], "backfill": ["--yes"], "limit": ["--max-writes-per-second", "9"]}
+"""What a command wants beside the configuration."""
 
 
 @pytest.fixture
@@ -56,108 +56,6 @@ def dynamirror(regions: Regions, *arguments: object) -> Result:
 
 def lines(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-PATTERN = """
-[mirrors.prod]
-mode = "one-way"
-source = { region = "us-east-1", table = "prod-*" }
-targets = [{ region = "eu-west-1", table = "copy-of-*" }]
-
-[mirrors.special]
-mode = "one-way"
-source = { region = "us-east-1", table = "prod-special" }
-targets = [{ region = "eu-west-1" }]
-"""
-
-
-VIEWS = """
-[mirrors.people]
-mode = "one-way"
-source = { region = "us-east-1", table = "Stories" }
-where = "n < 9"
-targets = [
-  { region = "eu-west-1" },
-  { region = "eu-west-1", name = "b", table = "Bbb", attributes = { rename = { id = "pk" } } },
-  { region = "eu-west-1", name = "c", table = "Ccc", where = "n > 1" },
-  { region = "eu-west-1", name = "d", table = "Ddd", attributes = { exclude = ["id"] } },
-]
-"""
-
-
-NOT_THERE = (
-    "it can't be there: the view can't be had: exclude names the key attribute 'id': two items "
-    "might become one, and none could be traced back to its source; keep keys, or rename them"
-)
-
-
-def test_an_item_is_shown_before_and_after(regions: Regions, tmp_path: Path) -> None:
-    """As each target is to have it: the same, in another shape, not at all, or why it can't."""
-    config = tmp_path / "mirrors.toml"
-    config.write_text(VIEWS)
-    regions.put({"id": {"S": "x"}, "n": {"N": "1"}})
-    result = dynamirror(regions, "view", config, "--key", '{"id": "x"}')
-
-    assert result.exit_code == Exit.FINDING
-    assert result.stdout.splitlines() == [
-        "people, at us-east-1:",
-        '    id = {"S":"x"}',
-        '    n = {"N":"1"}',
-        "at eu-west-1: the same",
-        "at b:",
-        '    n = {"N":"1"}',
-        '  * pk = {"S":"x"}',
-        "at c: out of view",
-        f"at d: {NOT_THERE}",
-    ]
-    told = dynamirror(regions, "view", config, "--key", '{"id": {"S": "none"}}', "--json")
-    assert told.exit_code == Exit.FINDING
-    assert json.loads(told.stdout)["mirrors"][0]["image"] is None
-
-
-@pytest.mark.parametrize("key", ["id", '{"id": true}', '{"id": {"X": "a"}}', "{}"])
-def test_a_key_that_is_none_is_an_error(key: str, regions: Regions, config: Path) -> None:
-    """With what to write."""
-    result = dynamirror(regions, "view", config, "--key", key)
-
-    assert result.exit_code == Exit.UNUSABLE
-    assert "write the key attributes" in result.stderr
-
-
-def test_a_pattern_mirrors_every_table_of_the_name(regions: Regions, tmp_path: Path) -> None:
-    """Each has a mirror of its own; ours, others' and such as another mirror names are left out."""
-    config = tmp_path / "mirrors.toml"
-    config.write_text(PATTERN)
-    for name in ("prod-a", "prod-special", "test-a"):
-        regions.source(TableName=name)
-        regions.put({"id": {"S": name}}, name)
-
-    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
-    regions.source(TableName="prod-b")  # a new table is enrolled by the next init
-    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
-    assert dynamirror(regions, "backfill", config, "--yes").exit_code == Exit.DONE
-    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
-    result = dynamirror(regions, "status", config, "--json")
-    assert {one["mirror"] for one in json.loads(result.stdout)["mirrors"]} == {
-        "prod.prod-a",
-        "prod.prod-b",
-        "special",
-    }
-    assert regions.eu.table("copy-of-a").contents() == [{"id": {"S": "prod-a"}}]
-    assert regions.eu.table("prod-special").contents() == [{"id": {"S": "prod-special"}}]
-    one = dynamirror(regions, "verify", config, "--mirror", "prod")
-    assert one.exit_code == Exit.DONE
-    assert "special" not in one.stdout
-
-
-def test_a_pattern_that_matches_nothing_is_an_error(regions: Regions, tmp_path: Path) -> None:
-    """Rather than a run that does nothing and says nothing."""
-    config = tmp_path / "mirrors.toml"
-    config.write_text(PATTERN.partition("[mirrors.special]")[0])
-    result = dynamirror(regions, "run", config, "--once")
-
-    assert result.exit_code == Exit.UNUSABLE
-    assert "no table matches 'prod-*'" in result.stderr
 
 
 def test_a_mirror_from_nothing(regions: Regions, config: Path) -> None:
@@ -251,7 +149,7 @@ def test_an_unknown_mirror_is_an_error_that_names_the_known(
 @pytest.mark.parametrize("command", MIRRORING)
 def test_json_is_all_there_is_on_stdout(command: str, regions: Regions, config: Path) -> None:
     """With --json, what a program reads is JSON from the first byte to the last."""
-    more = {"run": ["--once"], "backfill": ["--yes"]}.get(command, [])
+    more = MORE.get(command, [])
     dynamirror(regions, "backfill", config, "--yes")
 
     result = dynamirror(regions, command, config, "--json", *more)
@@ -266,7 +164,7 @@ def test_what_is_not_a_terminal_gets_plain_text(
     command: str, regions: Regions, config: Path
 ) -> None:
     """No colours, no bars and no lines that redraw themselves in a pipe or a log file."""
-    more = {"run": ["--once"], "backfill": ["--yes"]}.get(command, [])
+    more = MORE.get(command, [])
     dynamirror(regions, "backfill", config, "--yes")
 
     result = dynamirror(regions, command, config, *more)
@@ -298,7 +196,7 @@ def test_commands_that_look_give_up(command: str, regions: Regions, config: Path
 
     regions.us.before = refuse
 
-    result = dynamirror(regions, command, config)
+    result = dynamirror(regions, command, config, *MORE.get(command, []))
 
     assert result.exit_code == Exit.UNUSABLE
     assert "failed 5 times" in result.stderr

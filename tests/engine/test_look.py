@@ -12,6 +12,8 @@ from dynamirror.core.progress import Position
 from dynamirror.core.values import encode
 from dynamirror.engine.look import look
 from dynamirror.engine.parking import Parking
+from dynamirror.engine.positions import Done
+from dynamirror.engine.shares import Share
 from dynamirror.errors import Exit, NotFoundError
 from dynamirror.observe.status import State, Status, judged
 
@@ -261,3 +263,26 @@ def test_a_stream_that_a_function_applies_is_not_judged_by_its_age() -> None:
     assert (told.state, told.exit) == (State.ELSEWHERE, Exit.DONE)
     assert (told.lag_ms, told.hours_left) == (None, None)
     assert "Lambda" in str(told.hint)
+
+
+def test_a_backfill_underway_tells_how_far_it_is() -> None:
+    """Items of the parts of this begin count; those of an earlier one don't."""
+    regions = started()
+    for number in range(5):
+        regions.put({"id": {"S": str(number)}})
+
+    async def copy() -> None:
+        checkpoints = regions.checkpoints()
+        share = Share(checkpoints, (1, 2), 1, ["eu-west-1"])
+        await share.begin(regions.now_ms - 9, 0)
+        await share.positions.save("old", Done(items=7), regions.now_ms)
+        await share.begin(regions.now_ms, 0, restart=True)
+        await share.positions.save("0/4", Done(items=2), regions.now_ms)
+        await share.positions.save("2/4", Done(items=1), regions.now_ms)
+
+    asyncio.run(copy())
+    told = status(regions).backfill
+
+    assert told is not None
+    assert (told.items, told.shares, told.finished_ms) == (3, 2, None)
+    assert told.began_ms == regions.now_ms

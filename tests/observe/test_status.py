@@ -5,56 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.observe.statuses import AP, EU, HOUR_MS, NOW_MS, facts, full, link, report
 
-from dynamirror.core.facts import Facts, LinkReport, Pause, Report, ShardFacts, Verified
+from dynamirror.core.facts import Pause, ShardFacts, Verified
 from dynamirror.errors import Exit
 from dynamirror.observe.status import BEHIND_MS, GRAVITY, SILENT_MS, State, Status, judged
-
-NOW_MS = 1_800_000_000_000
-HOUR_MS = 3_600_000
-
-EU, AP = "eu-west-1", "ap-south-1"
-
-
-def report(**told: Any) -> Report:
-    zeros = dict.fromkeys(
-        (
-            "records",
-            "lag_ms",
-            "applied",
-            "writes",
-            "stale",
-            "in_flight",
-            "retries",
-            "throttles",
-            "parked_keys",
-        ),
-        0,
-    )
-    known = {**zeros, "state": "following", "at_ms": NOW_MS, "trouble": [], "links": [link()]}
-    return Report(**{**known, **told})
-
-
-def link(target: str = EU, **told: Any) -> LinkReport:
-    return LinkReport(**{"target": target, "beat_ms": 80, "beat_at_ms": NOW_MS - 2_000, **told})
-
-
-def facts(*, running: Report | None = None, **told: Any) -> Facts:
-    known: dict[str, Any] = {
-        "at_ms": NOW_MS,
-        "mirror": "stories",
-        "name": "stories",
-        "link": "stories/us-east-1",
-        "source": "us-east-1/Stories",
-        "source_name": "us-east-1",
-        "targets": {EU: "eu-west-1/Stories"},
-        "stream": "arn:stream",
-        "started": True,
-        "oldest_ms": NOW_MS,
-    }
-    if running is not None:
-        known |= {"held_by": "host process 7", "report": running}
-    return Facts(**{**known, **told})
 
 
 def test_what_is_applied_at_once_is_ok() -> None:
@@ -191,3 +146,11 @@ def test_shards_are_told_open_or_closed() -> None:
     told: Status = judged(facts(shards=shards))
 
     assert (told.shards_open, len(told.positions)) == (1, 3)
+
+
+def test_one_status_carries_everything_that_is_shown() -> None:
+    """Whatever draws from a status finds the whole of it there."""
+    told = full()
+
+    empty = [name for name in Status.__struct_fields__ if getattr(told, name) in (None, [], "")]
+    assert empty == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
@@ -26,6 +27,7 @@ from dynamirror.errors import (
     TransientError,
 )
 from dynamirror.memory.dynamodb import MemoryDynamoDB
+from dynamirror.observe.emf import UNITS
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes import aws_lambda
 from dynamirror.runtimes.aws_lambda import Function, handler
@@ -450,17 +452,6 @@ def test_the_handler_applies_an_event(warm: dict[str, MemoryDynamoDB]) -> None:
     assert late == {"batchItemFailures": [{"itemIdentifier": "2"}]}
 
 
-def test_a_table_of_a_pattern_is_mirrored_without_being_named(
-    warm: dict[str, MemoryDynamoDB], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The event says which table it is; nobody need be asked."""
-    text = STORIES.format(guard="order", on_poison="stop").replace('"Stories"', '"St*s"')
-    monkeypatch.setenv(aws_lambda.CONFIG_VARIABLE, text)
-
-    assert handler(stories(put("a", 1)), None) == {"batchItemFailures": []}
-    assert warm["eu-west-1"].table("Stories").contents() == [item("a", 1)]
-
-
 def test_the_environment_stays_warm_until_its_configuration_changes(
     warm: dict[str, MemoryDynamoDB], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -525,3 +516,85 @@ def test_without_a_configuration_it_says_which_variable_to_set(
     monkeypatch.delenv(aws_lambda.CONFIG_VARIABLE, raising=False)
     with pytest.raises(ConfigError, match="DYNAMIRROR_CONFIG"):
         handler({"Records": []}, None)
+
+
+def test_each_delivery_writes_one_line_of_metrics() -> None:
+    """The embedded metric format: names, units and dimensions as docs/metrics.md has them."""
+
+    async def main() -> None:
+        world = World(Guard.ITEM, on_poison=OnPoison.PARK)
+        environment = Environment(world)
+        lines: list[str] = []
+        environment.function._emit = lines.append
+
+        def refuse(operation: str, request: bytes) -> None:
+            if operation == "PutItem" and b"bad" in request and b'Stories"' in request:
+                raise RefusedError("ValidationException", "seeded")
+
+        async def before(operation: str, request: bytes) -> None:
+            refuse(operation, request)
+            await asyncio.sleep(0.25)
+
+        world.target.before = before
+        await asyncio.sleep(1_000_000_000 / 1_000)
+        await environment.invoke(stories(put("a", 1), put("b", 2), put("bad", 3)))
+        (told,) = map(json.loads, lines)
+
+        (directive,) = told["_aws"]["CloudWatchMetrics"]
+        assert (directive["Namespace"], directive["Dimensions"]) == (
+            "dynamirror",
+            [["Mirror", "Link"]],
+        )
+        assert (told["Mirror"], told["Link"]) == ("stories", "stories/us-east-1")
+        assert {one["Name"]: one["Unit"] for one in directive["Metrics"]} == {
+            name: unit for name, unit in UNITS.items() if name != "Conflicts"
+        }
+        assert all(isinstance(told[one["Name"]], int) for one in directive["Metrics"])
+        assert told["_aws"]["Timestamp"] == now_ms()
+        assert (told["Records"], told["Unapplied"], told["ParkedChanges"]) == (3, 0, 1)
+        assert told["Lag"] >= 1_000_000_000
+        assert told["Duration"] >= 250
+        assert "bad" not in lines[0]
+
+    run(main)
+
+
+def test_what_is_handed_back_is_counted() -> None:
+    """A target that takes nothing shows as changes not applied, and as throttles."""
+
+    async def main() -> None:
+        world = World()
+        environment = Environment(world)
+        lines: list[str] = []
+        environment.function._emit = lines.append
+
+        async def before(_: str, __: bytes) -> None:
+            raise ThrottledError("ProvisionedThroughputExceededException", "seeded")
+
+        world.target.before = before
+        await environment.invoke(stories(put("a", 1), put("b", 2)), timeout_s=5)
+        (told,) = map(json.loads, lines)
+
+        assert (told["Records"], told["Unapplied"], told["Writes"]) == (2, 2, 0)
+        assert told["Throttles"] > 0
+
+    run(main)
+
+
+def test_metrics_go_to_the_log_on_lambda_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Elsewhere nobody reads them."""
+    text = STORIES.format(guard="order", on_poison="stop")
+    monkeypatch.setenv("DYNAMIRROR_CONFIG", text)
+    monkeypatch.setattr(aws_lambda, "_function", None)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "dynamirror-stories")
+
+    handler({"Records": []}, None)
+    assert aws_lambda._function is not None
+    made = aws_lambda._function[1]
+    assert made._emit is not None
+    made._emit("{}")
+
+    assert capsys.readouterr().out == "{}\n"
+    made.close()

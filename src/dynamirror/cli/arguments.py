@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from dynamirror.cli.output import LogHandler, Output
+from dynamirror.cli.logs import LogHandler
+from dynamirror.cli.output import Output
 from dynamirror.cli.wording import remember
 from dynamirror.config.load import load
 from dynamirror.config.model import Config, Mirror, Place, Transport
@@ -63,7 +64,12 @@ def reporting(command: F) -> F:
 
 
 def open_output(
-    *, as_json: bool, verbose: bool, as_lines: bool = False, level: int = logging.WARNING
+    *,
+    as_json: bool,
+    verbose: bool,
+    as_lines: bool = False,
+    level: int = logging.WARNING,
+    log_format: str = "human",
 ) -> Output:
     """Return where to print, and send log lines there too.
 
@@ -72,7 +78,7 @@ def open_output(
     output = Output(as_json=as_json, as_lines=as_lines)
     logger = logging.getLogger("dynamirror")
     logger.setLevel(logging.DEBUG if verbose else level)
-    logger.handlers = [LogHandler(output)]
+    logger.handlers = [LogHandler(output, as_json=log_format == "json")]
     logger.propagate = False
     return output
 
@@ -86,17 +92,7 @@ def wired(ctx: click.Context, config: str, *, patient: bool = False) -> Wiring:
     loaded = load(config)
     given: Connect | None = ctx.obj
     wiring = Wiring(loaded) if given is None else Wiring(loaded, connect=given)
-    if loaded.patterns:
-        loaded = run(_enrolled(wiring))
-        wiring = Wiring(loaded) if given is None else Wiring(loaded, connect=given)
     return Wiring(loaded, connect=_patient(wiring, Backoff())) if patient else wiring
-
-
-async def _enrolled(wiring: Wiring) -> Config:
-    try:
-        return await wiring.enroll()
-    finally:
-        await wiring.close()
 
 
 def _patient(wiring: Wiring, backoff: Backoff) -> Connect:
@@ -108,11 +104,7 @@ def _patient(wiring: Wiring, backoff: Backoff) -> Connect:
 
 def chosen(config: Config, name: str | None) -> tuple[Mirror, ...]:
     """Return the mirror of that name, or all. Raises ConfigError for an unknown name."""
-    found = tuple(
-        mirror
-        for mirror in config.mirrors
-        if name in (None, mirror.name) or mirror.name.startswith(f"{name}.")
-    )
+    found = tuple(mirror for mirror in config.mirrors if name in (None, mirror.name))
     if not found:
         names = ", ".join(mirror.name for mirror in config.mirrors)
         raise ConfigError(f"{config.path} has no mirror {name!r}; it has: {names}")

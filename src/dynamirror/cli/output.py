@@ -1,4 +1,4 @@
-"""All that knows terminals: text and tables, progress, JSON, log lines.
+"""All that knows terminals: text and tables, progress, JSON.
 
 Results go to stdout, everything about how it goes to stderr. Colours, bars and lines that redraw
 themselves only on a terminal; JSON is one document or one object a line, and nothing else on
@@ -7,16 +7,14 @@ stdout with it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -155,15 +153,16 @@ class Live:
         self._shown = shown
         self._header = header
 
-    def show(self, rows: Sequence[Sequence[str]]) -> None:
-        """Draw these rows."""
+    def show(self, rows: Sequence[Sequence[str]], notes: Sequence[tuple[str, str]] = ()) -> None:
+        """Draw these rows, and below them notes, each with its style."""
         table = Table(box=None, pad_edge=False)
         for number, name in enumerate(self._header):
             # Names to the left, figures to the right.
             table.add_column(name, justify="left" if number < 2 else "right")  # noqa: PLR2004
         for row in rows:
             table.add_row(*(Text(cell, STYLES.get(cell, "")) for cell in row))
-        self._shown.update(table, refresh=True)
+        told = [Text(typed(text), STYLES.get(style, style)) for text, style in notes]
+        self._shown.update(Group(table, *told), refresh=True)
 
 
 class Progressing(Protocol):
@@ -272,24 +271,6 @@ class _Rate:
 
     def of(self, done: int) -> float:
         return done / max(0.001, time.monotonic() - self._began)
-
-
-class LogHandler(logging.Handler):
-    """Log lines for people on stderr, or as JSON on stdout."""
-
-    def __init__(self, output: Output) -> None:
-        super().__init__()
-        self._output = output
-
-    def emit(self, record: logging.LogRecord) -> None:
-        at = datetime.fromtimestamp(record.created, UTC)
-        level, text = record.levelname.lower(), self.format(record)
-        if self._output.as_lines:
-            self._output.line(
-                "log", at=at.isoformat(timespec="milliseconds"), level=level, text=text
-            )
-        else:
-            self._output.aside(f"{at:%H:%M:%S} {level:<7} {text}")
 
 
 def _console(*, stderr: bool) -> Console:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import click
 import msgspec
 
+from dynamirror.cli.address import Address, HostPort
 from dynamirror.cli.arguments import open_output, reporting, wired
+from dynamirror.cli.logs import FORMATS
 from dynamirror.cli.output import Output
-from dynamirror.cli.status import span
+from dynamirror.cli.standing import span
 from dynamirror.engine.consumer import Consumer
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import mirror_all, run
+from dynamirror.runtimes.watching import Watch
+from dynamirror.web.serving import metrics_of, served
 from dynamirror.wiring import Wiring
 
 log = logging.getLogger("dynamirror")
@@ -46,8 +52,25 @@ HEADER = (
 @click.command("run")
 @reporting
 @click.option("--once", is_flag=True, help="Stop as soon as everything is applied.")
+@click.option("--metrics", type=HostPort(), help="Serve /metrics for Prometheus there.")
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="human",
+    show_default=True,
+    help="How log lines are spelled, on stderr.",
+)
 @click.pass_context
-def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool, once: bool) -> None:
+def command(
+    ctx: click.Context,
+    config: str,
+    *,
+    as_json: bool,
+    verbose: bool,
+    once: bool,
+    metrics: Address | None,
+    log_format: str,
+) -> None:
     """Mirror: read every source's stream and apply it to the targets.
 
     All mirrors of the file at once, in this process, until it is stopped with Ctrl-C or SIGTERM:
@@ -58,18 +81,33 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool, on
     Example:
       dynamirror run mirrors.toml
       dynamirror run mirrors.toml --once    # catch up, then end
+      dynamirror run mirrors.toml --metrics 127.0.0.1:9464 --log-format json
 
     Exit status: 0 done, 1 something is parked or can't be applied, 2 error, 3 history lost,
     130 stopped with Ctrl-C.
     """  # noqa: D301 - click reads the \b
-    output = open_output(as_json=as_json, verbose=verbose, as_lines=True, level=logging.INFO)
+    output = open_output(
+        as_json=as_json, verbose=verbose, as_lines=True, level=logging.INFO, log_format=log_format
+    )
     wiring = wired(ctx, config)
-    end = run(_main(wiring, output, once=once))
+    watch = Watch(wired(ctx, config, patient=True), shlex.quote(config))
+    end = run(_main(wiring, output, watch, metrics, once=once))
     output.line("end", exit=int(end))
     ctx.exit(end)
 
 
-async def _main(wiring: Wiring, output: Output, *, once: bool) -> Exit:
+async def _main(
+    wiring: Wiring, output: Output, watch: Watch, metrics: Address | None, *, once: bool
+) -> Exit:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(watch.wiring.close)
+        if metrics is not None:
+            port = await stack.enter_async_context(served(metrics_of(watch), *metrics))
+            log.info("metrics: %s/metrics", metrics._replace(port=port).url)
+        return await _mirror(wiring, output, watch, once=once)
+
+
+async def _mirror(wiring: Wiring, output: Output, watch: Watch, *, once: bool) -> Exit:
     loop = asyncio.get_running_loop()
     interrupted = asyncio.Event()
     showing: list[asyncio.Task[None]] = []
@@ -80,6 +118,7 @@ async def _main(wiring: Wiring, output: Output, *, once: bool) -> Exit:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def on_start(consumers: list[Consumer]) -> None:
+        watch.attach(consumers)
         showing.append(asyncio.create_task(_show(output, consumers)))
         loop.call_soon(loop.add_signal_handler, signal.SIGINT, interrupt)
 
@@ -130,7 +169,9 @@ async def _show_plain(consumers: Sequence[Consumer]) -> None:
         for consumer in consumers:
             figures = zip(HEADER[1:], _row(consumer)[1:], strict=True)
             told = ", ".join(f"{name.lower()} {figure}" for name, figure in figures)
-            log.info("%s: %s", consumer.links.mirror.title, told)
+            mirror = consumer.links.mirror
+            about = {"fact": "report", "mirror": mirror.title, "link": mirror.link}
+            log.info("%s: %s", mirror.title, told, extra=about)
 
     try:
         while True:

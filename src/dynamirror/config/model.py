@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dynamirror.config.patterns import Pattern
     from dynamirror.core.view.lens import View
 
 
@@ -172,8 +171,6 @@ class Config:
     """By consumer: a two-way mirror is there once per replica, under one name."""
     path: str
     """Where it was read from, for messages."""
-    patterns: tuple[Pattern, ...] = ()
-    """Mirrors declared for every table of a name, of which nobody has said yet which those are."""
 
 
 def _beside(place: Place, name: str | None, role: str) -> str:

@@ -108,8 +108,10 @@ class Copying(msgspec.Struct, frozen=True, kw_only=True):
 
     began_ms: int
     finished_ms: int | None
-    items: int | None
-    """How many it copied, once it is finished."""
+    items: int
+    """How many are copied."""
+    expected_items: int
+    """About how many there are; the service counts them every six hours."""
     shares_done: int
     shares: int
     """Into how many shares the table is cut."""

@@ -78,6 +78,11 @@ class Consumer:
         self._follower: Follower | None = None
 
     @property
+    def owner(self) -> str:
+        """The name under which it holds the lease."""
+        return self._lease.owner
+
+    @property
     def drained(self) -> bool:
         """Whether nothing was left to read or apply, as far as the stream tells."""
         return self._follower is not None and self._follower.drained

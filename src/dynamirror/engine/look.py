@@ -12,6 +12,8 @@ import msgspec
 from dynamirror.config.model import Mirror, Side
 from dynamirror.core.facts import Copying, Facts, Report, ShardFacts, Verified
 from dynamirror.core.lineage import Shard
+from dynamirror.core.rows import plain
+from dynamirror.core.values import Wire
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.findings import label
 from dynamirror.engine.history import oldest_ms, read_elsewhere, shards_of, why_lost
@@ -28,6 +30,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     table: Table
     shards: Sequence[Shard]
     known: Known
+    parts: Sequence[Wire]
+    """Of a backfill that is underway: rows of how far its parts have come."""
     parked_keys: int
     now_ms: int
 
@@ -51,10 +55,12 @@ async def look(
         raise NotFoundError(
             "ResourceNotFoundException", f"mirror {mirror.title}: no table {label(mirror.source)}"
         )
+    known = _without_dead(await _known(checkpoints), is_dead)
     seen = Seen(
         table=table,
         shards=await shards_of(source, table.stream, backoff),
-        known=_without_dead(await _known(checkpoints), is_dead),
+        known=known,
+        parts=await _parts(checkpoints, known),
         parked_keys=await _parked_keys(parking),
         now_ms=now_ms,
     )
@@ -86,7 +92,7 @@ def facts_of(mirror: Mirror, seen: Seen) -> Facts:
         pauses=[known.pauses[name] for name in known.paused_for(now_ms)],
         limit_per_second=known.limit_per_second,
         shards=_shards(known, seen.shards),
-        backfill=_copying(known.backfill),
+        backfill=_copying(known.backfill, seen.parts, seen.table.items),
         verified=_verified(known.verified),
     )
 
@@ -117,19 +123,29 @@ def _shards(known: Known, listed: Sequence[Shard]) -> list[ShardFacts]:
     return told
 
 
-def _copying(row: dict[str, Any] | None) -> Copying | None:
-    """Tell of a backfill from its row; see ``shares``."""
+def _copying(row: dict[str, Any] | None, parts: Sequence[Wire], expected: int) -> Copying | None:
+    """Tell of a backfill from its row and those of its parts; see ``shares``, ``positions``."""
     if row is None:
         return None
-    names = [entry.partition("@")[0] for entry in row["shares"]]
-    shares = max((int(name.partition("/")[2]) for name in names), default=0)
+    begun = [entry.split("@") for entry in row.get("begun", ())]
+    began_ms = {int(text): int(ms) for _, ms, text in begun}
+    copied = [plain(wire) for wire in parts]
+    so_far = sum(one["items"] for one in copied if one["begun"] in began_ms)
     return Copying(
-        began_ms=row["attempt"],
+        began_ms=min(began_ms.values(), default=row["attempt"]),
         finished_ms=row.get("finished_ms"),
-        items=row.get("items"),
-        shares_done=len(names),
-        shares=shares,
+        items=row.get("items", so_far),
+        expected_items=expected,
+        shares_done=len(row["shares"]),
+        shares=max((int(name.partition("/")[2]) for name, *_ in begun), default=0),
     )
+
+
+async def _parts(checkpoints: Checkpoints, known: Known) -> list[Wire]:
+    """Read how far a backfill's parts have come, if one is underway."""
+    if known.backfill is None or "finished_ms" in known.backfill:
+        return []
+    return list((await checkpoints.beside("backfill").rows()).values())
 
 
 def _verified(row: dict[str, Any] | None) -> Verified | None:

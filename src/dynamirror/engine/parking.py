@@ -53,6 +53,8 @@ class Parking:
         self._epoch = epoch
         self._clock = clock
         self._backoff = backoff
+        self.parked = 0
+        """Changes parked since."""
         self._held: set[tuple[str, Key]] = set()
 
     async def load(self) -> None:
@@ -80,6 +82,7 @@ class Parking:
 
     async def park(self, record: StreamRecord, target: str, error: Exception | None) -> None:
         """Keep a change whole; ``error`` is None for one that waits behind another."""
+        self.parked += 1
         self._held.add((target, record.key))
         for entry in self._entries(record, target, error):
             await self._call("PutItem", {"TableName": self._table, "Item": entry})

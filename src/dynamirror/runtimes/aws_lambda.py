@@ -6,6 +6,8 @@ factor, per group of keys of a shard; what fails is delivered again from where w
 ``DYNAMIRROR_CONFIG``: a path, or the TOML text itself.
 
 What outlives an invocation: connections, credentials, what was learned of each target's speed.
+
+Each delivery writes one line of metrics to the function's log, a line for each mirror.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import contextlib
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +29,7 @@ from dynamirror.engine.checkpoints import epoch_of
 from dynamirror.engine.deliver import Delivery, Outcome, deliver
 from dynamirror.engine.links import Links
 from dynamirror.errors import ConfigError, DynamirrorError
+from dynamirror.observe.emf import Delivered
 from dynamirror.wiring import Wiring
 
 CONFIG_VARIABLE = "DYNAMIRROR_CONFIG"
@@ -36,13 +40,17 @@ NO_DEADLINE_MS = 900_000
 log = logging.getLogger("dynamirror")
 
 
+Emit = Callable[[str], None]
+"""Takes a line of metrics."""
+
+
 class Function:
     """One execution environment: what is kept warm between its invocations."""
 
-    def __init__(self, config_text: str) -> None:
-        self._text = config_text
+    def __init__(self, config_text: str, emit: Emit | None = None) -> None:
+        """``emit`` None: nobody reads metrics here."""
+        self._emit = emit
         self.wiring = Wiring(load(config_text))
-        self._enrolled: dict[str, list[Mirror]] = {}
         self._loop = asyncio.new_event_loop()
         self._links: dict[str, Links] = {}
         gc.freeze()  # what is loaded by now stays; the collector need not walk it each time
@@ -70,7 +78,7 @@ class Function:
     async def _apply(
         self, stream: str, records: Sequence[StreamRecord], remaining_ms: Callable[[], int]
     ) -> int | None:
-        mirrors = [*mirrors_of(self.wiring.config.mirrors, stream), *self._by_pattern(stream)]
+        mirrors = mirrors_of(self.wiring.config.mirrors, stream)
         if not mirrors:
             raise ValueError(
                 f"no mirror of {self.wiring.config.path} has the source of {stream}: "
@@ -90,29 +98,6 @@ class Function:
         lowest = [one.lowest_unapplied for one in deliveries if one.lowest_unapplied is not None]
         return min(lowest, default=None)
 
-    def _by_pattern(self, stream: str) -> list[Mirror]:
-        """Return the mirrors of a stream whose table is one of a pattern's."""
-        if not self.wiring.config.patterns:
-            return []
-        if stream not in self._enrolled:
-            *_, table = source_of(stream)
-            tables = {
-                pattern.name: [table]
-                for pattern in self.wiring.config.patterns
-                if pattern.matches(table)
-            }
-            named = {mirror.link for mirror in self.wiring.config.mirrors}
-            # A table that a mirror names as its source is left to that.
-            found = (
-                []
-                if mirrors_of(self.wiring.config.mirrors, stream)
-                else load(self._text, tables).mirrors
-            )
-            self._enrolled[stream] = mirrors_of(
-                [mirror for mirror in found if mirror.link not in named], stream
-            )
-        return self._enrolled[stream]
-
     async def _deliver(
         self,
         mirror: Mirror,
@@ -123,6 +108,7 @@ class Function:
         if mirror.link not in self._links:
             self._links[mirror.link] = self.wiring.links(mirror)
         links, outcome = self._links[mirror.link], Outcome()
+        began_ms = self.wiring.clock()
 
         def left_s() -> float:
             return (remaining_ms() - mirror.deadline_reserve_ms) / 1_000
@@ -136,8 +122,11 @@ class Function:
                 appliers = await asyncio.wait_for(opened(), left_s())
         if appliers is None:
             log.warning("mirror %s: time was up before anything was applied", mirror.name)
-            return Delivery(min(record.sequence_number for record in records), ())
+            nothing = Delivery(min(record.sequence_number for record in records), ())
+            self._tell(mirror, records, (), nothing, began_ms)
+            return nothing
         delivery = await deliver(appliers, links.wanted(records), outcome, left_s())
+        self._tell(mirror, records, appliers, delivery, began_ms)
         for error in delivery.errors:
             if not isinstance(error, DynamirrorError):
                 raise error
@@ -145,6 +134,37 @@ class Function:
         if delivery.lowest_unapplied is not None and not delivery.errors:
             log.warning("mirror %s: time was up before all was applied", mirror.name)
         return delivery
+
+    def _tell(
+        self,
+        mirror: Mirror,
+        records: Sequence[StreamRecord],
+        appliers: Sequence[Applier],
+        delivery: Delivery,
+        began_ms: int,
+    ) -> None:
+        """Write the metrics of one delivery."""
+        if self._emit is None:
+            return
+        now_ms, lowest = self.wiring.clock(), delivery.lowest_unapplied
+        left = [one for one in records if lowest is not None and one.sequence_number >= lowest]
+        parking = self._links[mirror.link].parking
+        told = Delivered(
+            mirror=mirror.name,
+            link=mirror.link,
+            at_ms=now_ms,
+            lag_ms=max(0, now_ms - int(min(record.created_at for record in records) * 1_000)),
+            duration_ms=now_ms - began_ms,
+            records=len(records),
+            unapplied=len(left),
+            writes=sum(applier.applied for applier in appliers),
+            stale=sum(applier.target.stale for applier in appliers),
+            retries=sum(applier.retries for applier in appliers),
+            throttles=sum(applier.throttles for applier in appliers),
+            parked=parking.parked if parking and appliers else 0,
+            failures=len(delivery.errors),
+        )
+        self._emit(told.line())
 
     async def _epoch(self, mirror: Mirror, stream: str) -> int:
         """Return the stream's epoch, which need not be asked for where none is written."""
@@ -169,7 +189,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     if _function is None or _function[0] != text:
         if _function is not None:
             _function[1].close()
-        _function = (text, Function(text))
+        emit = _print if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None
+        _function = (text, Function(text, emit))
     remaining = getattr(context, "get_remaining_time_in_millis", lambda: NO_DEADLINE_MS)
     return _function[1].invoke(event, remaining)
 
@@ -177,18 +198,19 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 _function: tuple[str, Function] | None = None
 
 
+def _print(line: str) -> None:
+    """Write a line to the function's log in one piece."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def mirrors_of(mirrors: Sequence[Mirror], stream: str) -> list[Mirror]:
     """Return the mirrors whose source has the stream of this ARN."""
-    region, account, table = source_of(stream)
-    return [mirror for mirror in mirrors if _is(mirror.source, region, account, table)]
-
-
-def source_of(stream: str) -> tuple[str, str, str]:
-    """Return region, account and table of a stream's ARN. Raises ValueError if it is none."""
     parts = stream.split(":", 5)
     if len(parts) != 6 or not parts[5].startswith("table/"):  # noqa: PLR2004 - an ARN's fields
         raise ValueError(f"eventSourceARN is no stream's ARN: {stream!r}")
-    return parts[3], parts[4], parts[5].split("/")[1]
+    region, account, table = parts[3], parts[4], parts[5].split("/")[1]
+    return [mirror for mirror in mirrors if _is(mirror.source, region, account, table)]
 
 
 def _is(place: Place, region: str, account: str, table: str) -> bool:

@@ -211,22 +211,29 @@ def _stop(tasks: list[asyncio.Task[Exit]]) -> None:
 
 async def _run(wiring: Wiring, mirror: Mirror, consumer: Consumer, *, once: bool) -> Exit:
     name = mirror.title
-    log.info("mirror %s: starting", name)
+
+    def about(fact: str) -> dict[str, str]:
+        return {"fact": fact, "mirror": name, "link": mirror.link}
+
+    log.info("mirror %s: starting", name, extra=about("starting"))
     try:
         await see_all(wiring, mirror)
         await consumer.run(once=once)
     except asyncio.CancelledError:
-        log.info("mirror %s: stopped, positions are saved", name)
+        log.info("mirror %s: stopped, positions are saved", name, extra=about("stopped"))
         if once and not consumer.drained:
-            log.warning("mirror %s: not everything was applied yet", name)
+            unapplied = "mirror %s: not everything was applied yet"
+            log.warning(unapplied, name, extra=about("unapplied"))
             return Exit.FINDING
     except DynamirrorError as error:
         hint = error.hint.replace("NAME", mirror.name)
-        log.error("mirror %s stopped: %s. %s", name, error, hint)  # noqa: TRY400
+        told = "mirror %s stopped: %s. %s"
+        log.error(told, name, error, hint, extra=about("failed"))  # noqa: TRY400
         return error.exit_status
     parking = consumer.links.parking
     if parking is not None and parking.held:
-        log.warning("mirror %s: %d keys are parked; see `dynamirror redrive`", name, parking.held)
+        told = "mirror %s: %d keys are parked; see `dynamirror redrive`"
+        log.warning(told, name, parking.held, extra=about("parked"))
         return Exit.FINDING
     return Exit.DONE
 

@@ -1,0 +1,100 @@
+"""``dynamirror pause``: apply nothing until somebody says so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from dynamirror.cli.arguments import mirror_option, open_output, perform, reporting, wired
+from dynamirror.cli.controlling import link_option, links_of, person, selected
+from dynamirror.cli.mappings import function_option, switch
+from dynamirror.config.model import Mirror
+from dynamirror.core.limits import STREAM_RETENTION_S
+from dynamirror.engine.control import obeyed, pause
+from dynamirror.errors import Exit
+from dynamirror.runtimes.process import lease_of
+
+HOURS_MAX = STREAM_RETENTION_S / 3_600
+
+SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
+
+SECONDS = {"s": 1, "min": 60, "h": 3_600}
+
+
+class Span(click.ParamType[int]):
+    """A time, in milliseconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = SPAN.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r}: write 90s, 30min or 2h", param, ctx)
+        return int(float(found[1]) * SECONDS[found[2]] * 1_000)
+
+
+@click.command("pause")
+@reporting
+@mirror_option
+@link_option
+@click.option("--why", default="", metavar="TEXT", help="What `status` tells everybody else.")
+@click.option("--for", "span_ms", type=Span(), help="End by itself after 90s, 30min or 2h.")
+@function_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    config: str,
+    *,
+    as_json: bool,
+    verbose: bool,
+    mirror: str | None,
+    link: str | None,
+    why: str,
+    span_ms: int | None,
+    deployed: bool,
+    function: str | None,
+) -> None:
+    """Apply nothing more, until `dynamirror resume`.
+
+    A running engine finishes what it has read, saves how far it is, and reads no further; an
+    engine that starts meanwhile waits. The stream keeps changes for 24 hours: resume before, or
+    history is lost. All links that are read from one source pause together. With --deployed, the
+    event source mapping of the Lambda function is disabled in the place of that.
+
+    \b
+    Example:
+      dynamirror pause mirrors.toml --link stories/us-east-1 --why "index build"
+      dynamirror pause mirrors.toml --mirror stories --for 2h
+
+    Exit status: 0 nothing is applied any more, 2 error, or the engine didn't answer.
+    """  # noqa: D301 - click reads the \b
+    output = open_output(as_json=as_json, verbose=verbose)
+    wiring = wired(ctx, config, patient=True)
+    done: list[dict[str, object]] = []
+
+    async def work(one: Mirror) -> Exit:
+        if deployed:
+            done.append(await switch(wiring, one, output, function, on=False))
+            return Exit.DONE
+        now_ms = wiring.clock()
+        until_ms = None if span_ms is None else now_ms + span_ms
+        checkpoints = wiring.checkpoints(one)
+        await pause(checkpoints, by=person(), why=why, now_ms=now_ms, until_ms=until_ms)
+        answered = await obeyed(checkpoints, lease_of(wiring, one))
+        told = "paused" if answered else "will be paused once an engine runs; none does"
+        output.say(f"{links_of(one)}: {told}", "good" if answered else "finding")
+        done.append({"link": one.link, "paused": True, "engine": answered, "until_ms": until_ms})
+        return Exit.DONE
+
+    end = perform(wiring, output, selected(wiring.config, mirror, link), work)
+    if as_json:
+        output.document({"links": done})
+    elif done and span_ms is None and not deployed:
+        output.say(
+            f"Resume within {HOURS_MAX:.0f} hours, or history is lost: `dynamirror resume CONFIG`."
+        )
+    ctx.exit(end)

@@ -1,0 +1,148 @@
+"""Pause, resume, limit: what a person asks of an engine that runs or doesn't."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.engine.regions import Regions
+
+from dynamirror.cli.main import cli
+from dynamirror.config.load import load
+from dynamirror.errors import Exit
+from dynamirror.runtimes.process import consumer_of
+from dynamirror.wiring import Wiring
+
+CONFIG = """
+[mirrors.stories]
+mode = "one-way"
+source = { region = "us-east-1", table = "Stories" }
+targets = [{ region = "eu-west-1" }]
+"""
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def regions() -> Regions:
+    made = Regions()
+    made.now_ms = int(time.time() * 1_000)
+    made.source()
+    made.init()
+    return made
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "mirrors.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def engine(regions: Regions, config: Path) -> Iterator[None]:
+    """An engine on these regions, in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    wiring = Wiring(load(str(config)), connect=regions.api_of)
+    consumer = consumer_of(wiring, wiring.config.mirrors[0])
+    task = loop.create_task(consumer.run())
+
+    def crank() -> None:
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+
+    thread = threading.Thread(target=crank)
+    thread.start()
+    until(lambda: consumer.report().state == "following")
+    yield
+    loop.call_soon_threadsafe(task.cancel)
+    thread.join(PATIENCE_S)
+    loop.close()
+
+
+def until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def dynamirror(regions: Regions, *arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(one) for one in arguments], obj=regions.api_of)
+
+
+def status(regions: Regions, config: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(dynamirror(regions, "status", config, "--json").stdout)
+    return dict(told["mirrors"][0])
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_paused_link_applies_nothing_until_it_is_resumed(regions: Regions, config: Path) -> None:
+    """Once `pause` has ended nothing arrives any more; `resume` lets through what waited."""
+    paused = dynamirror(regions, "pause", config, "--link", "stories/us-east-1", "--why", "index")
+    regions.put({"id": {"S": "a"}})
+    time.sleep(0.5)
+
+    assert paused.exit_code == Exit.DONE
+    assert "stories/us-east-1 (us-east-1 -> eu-west-1): paused" in paused.stdout
+    assert "Resume within 24 hours" in paused.stdout
+    assert regions.eu.table("Stories").items == {}
+    until(lambda: status(regions, config)["state"] == "paused")
+    told = status(regions, config)
+    assert told["why"].endswith("until it is resumed: index")
+    assert f"resume {config} --link stories/us-east-1" in told["hint"]
+
+    resumed = dynamirror(regions, "resume", config)
+
+    assert resumed.exit_code == Exit.DONE
+    until(lambda: len(regions.eu.table("Stories").items) == 1)
+
+
+def test_a_pause_before_the_engine_runs_says_so(regions: Regions, config: Path) -> None:
+    """Nobody may take 'paused' for 'an engine obeyed' where there is none."""
+    first = dynamirror(regions, "pause", config, "--for", "2h", "--json")
+    second = dynamirror(regions, "resume", config, "--json")
+    third = dynamirror(regions, "resume", config)
+
+    (told,) = json.loads(first.stdout)["links"]
+    assert (told["engine"], told["paused"]) == (False, True)
+    assert told["until_ms"] - time.time() * 1_000 == pytest.approx(7_200_000, abs=60_000)
+    assert json.loads(second.stdout)["links"][0]["was_paused"]
+    assert "was not paused by a person; no engine runs" in third.stdout
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_limit_holds_until_it_is_lifted(regions: Regions, config: Path) -> None:
+    """`limit` is seen by the running engine, and `status` names it."""
+    result = dynamirror(regions, "limit", config, "--max-writes-per-second", 25)
+
+    assert "at most 25 items a second to each target" in result.stdout
+    until(lambda: status(regions, config)["limit_per_second"] == 25)
+    dynamirror(regions, "limit", config, "--max-writes-per-second", "none")
+    until(lambda: status(regions, config)["limit_per_second"] is None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["pause", "--link", "stories/mars"], "has no link 'stories/mars'; it has: stories/us-"),
+        (["resume", "--mirror", "novels"], "has no mirror 'novels'; it has: stories"),
+        (["pause", "--for", "soon"], "write 90s, 30min or 2h"),
+        (["limit", "--max-writes-per-second", "-1"], "write a number above 0, or none"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    arguments: list[str], told: str, regions: Regions, config: Path
+) -> None:
+    """A slip of the pen pauses nothing, and says what would do."""
+    command, *options = arguments
+    result = dynamirror(regions, command, config, *options)
+
+    assert result.exit_code == Exit.UNUSABLE
+    assert told in result.stderr
