@@ -9,7 +9,7 @@ that puts something between any two calls has put it between any two requests.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 Clock = Callable[[], int]
 """The wall clock, in milliseconds since the epoch."""
@@ -27,6 +27,22 @@ class DynamoDB(Protocol):
         Raises a ServiceError subclass for every refusal; TransientError where the outcome is
         unknown. Credentials are refreshed and stale connections replaced below this line; every
         other retry is the caller's.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        ...
+
+
+class ControlPlane(Protocol):
+    """AWS's other services, in one region and with one's credentials: for who deploys."""
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Send one request and return its answer, as the AWS SDK for Python has them.
+
+        ``service`` and ``operation`` are AWS's names, ``cloudformation`` and ``DescribeStacks``.
+        Raises a ServiceError subclass for every refusal; what may pass has been tried again.
         """
         ...
 

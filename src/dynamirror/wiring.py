@@ -15,7 +15,7 @@ from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links, ours_on
 from dynamirror.engine.mesh import MeshLinks
 from dynamirror.engine.retry import Backoff
 from dynamirror.errors import ConfigError
-from dynamirror.ports import Clock, DynamoDB
+from dynamirror.ports import Clock, ControlPlane, DynamoDB
 
 if TYPE_CHECKING:
     from dynamirror.core.view.lens import Transform, View
@@ -34,6 +34,25 @@ def connected(place: Place, transport: Transport) -> DynamoDB:
     return connect(place, transport=transport.value, connections_max=WRITES_IN_FLIGHT_MAX)
 
 
+ControlOf = Callable[[Place], ControlPlane | str]
+"""Gives a place's other services, or says why they can't be asked."""
+
+
+def controlled(place: Place) -> ControlPlane | str:
+    """Return AWS's other services beside a place; where its tables are elsewhere, why not."""
+    if place.role_arn is not None:
+        return "its table is reached through role_arn"
+    url = place.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB", "amazonaws.com")
+    if "amazonaws.com" not in url and not os.environ.get("AWS_ENDPOINT_URL"):
+        return f"of {url} only the tables are known; AWS_ENDPOINT_URL would name the rest"
+    from dynamirror.aws.control import BotocoreControlPlane  # noqa: PLC0415 - slow import
+
+    try:
+        return BotocoreControlPlane(place.region, place.profile)
+    except ConfigError as error:
+        return str(error)
+
+
 class Wiring:
     """Everything that one configuration needs, connected once and shared."""
 
@@ -44,12 +63,15 @@ class Wiring:
         connect: Connect = connected,
         clock: Clock = now_ms,
         backoff: Backoff | None = None,
+        control: ControlOf = controlled,
     ) -> None:
         self.config = config
         self.clock = clock
         self.backoff = backoff or Backoff()
         self._connect = connect
         self._apis: dict[tuple[object, ...], DynamoDB] = {}
+        self._control = control
+        self._planes: dict[tuple[object, ...], ControlPlane | str] = {}
 
     def api(self, place: Place, transport: Transport) -> DynamoDB:
         """Return the connection to a place; places with the same credentials share one."""
@@ -92,8 +114,18 @@ class Wiring:
         """Return the checkpoints of a mirror's consumer."""
         return Checkpoints(self.source(mirror), mirror.checkpoints, mirror.link, self.backoff)
 
+    def plane(self, place: Place) -> ControlPlane | str:
+        """Return the other services beside a place, or why they can't be asked."""
+        identity = (place.region, place.endpoint_url, place.profile, place.role_arn)
+        if identity not in self._planes:
+            self._planes[identity] = self._control(place)
+        return self._planes[identity]
+
     async def close(self) -> None:
         """Drop all connections."""
+        for plane in self._planes.values():
+            if not isinstance(plane, str):
+                await plane.close()
         for api in self._apis.values():
             await api.close()
 

@@ -15,7 +15,7 @@ def test_the_cost_follows_the_guard() -> None:
     other = Place(region="us-east-1", table="Copy", name="copy")
     one, ledger = Regions(), Regions(guard=Guard.LEDGER)
 
-    assert cost(one.mirror, []).total_usd == pytest.approx(0.654, abs=0.002)
+    assert cost(one.mirror, []).total_usd == pytest.approx(0.652, abs=0.001)
     assert cost(ledger.mirror, []).writes_usd == pytest.approx(2.5)
     both = one.with_mirror(targets=(*one.mirror.targets, other))
     assert cost(both, []).writes_usd == pytest.approx(1.25)

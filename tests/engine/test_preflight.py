@@ -11,6 +11,7 @@ from dynamirror.config.model import Deletes, Guard
 from dynamirror.core.values import Wire
 from dynamirror.engine.findings import Finding, Severity
 from dynamirror.engine.preflight import Checked, Preflight
+from dynamirror.errors import AccessDeniedError
 
 Break = Callable[[Regions], Any]
 
@@ -20,6 +21,7 @@ def checked(regions: Regions) -> Checked:
         regions.mirror,
         regions.api_of,
         regions.checkpoints(),
+        lambda _: "these regions are in memory",
         clock=lambda: regions.now_ms,
     )
     return asyncio.run(preflight.run())
@@ -296,3 +298,20 @@ def test_items_without_room_for_the_mark_are_found() -> None:
         regions.put(item)
 
         assert len(grave(checked(regions))) == found
+
+
+def test_a_key_that_may_not_be_used_is_told_as_such() -> None:
+    """The table may be allowed and its KMS key not: the remedy is the key's."""
+    regions = ready()
+
+    async def refuse(operation: str, _: bytes) -> None:
+        if operation == "PutItem":
+            raise AccessDeniedError("KMSAccessDeniedException", "no kms:Decrypt")
+
+    regions.eu.before = refuse
+
+    (finding,) = grave(checked(regions))
+
+    assert (finding.severity, finding.region) == (Severity.UNUSABLE, "eu-west-1")
+    assert "KMS key may not be used" in finding.what
+    assert "kms:Decrypt" in finding.remedy

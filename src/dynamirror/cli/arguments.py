@@ -19,7 +19,7 @@ from dynamirror.engine.retry import Backoff
 from dynamirror.errors import ConfigError, DynamirrorError, Exit
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import SEVERITY, run
-from dynamirror.wiring import Connect, Wiring
+from dynamirror.wiring import Connect, Wiring, connected, controlled
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,8 +91,15 @@ def wired(ctx: click.Context, config: str, *, patient: bool = False) -> Wiring:
     """
     loaded = load(config)
     given: Connect | None = ctx.obj
-    wiring = Wiring(loaded) if given is None else Wiring(loaded, connect=given)
-    return Wiring(loaded, connect=_patient(wiring, Backoff())) if patient else wiring
+    control = controlled if given is None else _tables_only
+    wiring = Wiring(loaded, connect=given or connected, control=control)
+    if not patient:
+        return wiring
+    return Wiring(loaded, connect=_patient(wiring, Backoff()), control=control)
+
+
+def _tables_only(_: Place) -> str:
+    return "only a connection to the tables is given"
 
 
 def _patient(wiring: Wiring, backoff: Backoff) -> Connect:

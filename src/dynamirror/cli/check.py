@@ -35,7 +35,9 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
     done: dict[str, Checked] = {}
 
     async def work(mirror: Mirror) -> Exit:
-        preflight = Preflight(mirror, wiring.api, wiring.checkpoints(mirror), clock=wiring.clock)
+        preflight = Preflight(
+            mirror, wiring.api, wiring.checkpoints(mirror), wiring.plane, clock=wiring.clock
+        )
         done[mirror.title] = checked = await preflight.run()
         return _exit(checked)
 
@@ -77,8 +79,8 @@ def _print(output: Output, mirror: Mirror, checked: Checked) -> None:
 def _print_cost(output: Output, cost: Cost) -> None:
     output.paragraph(
         f"a million changes of {cost.item_kb:g} KB cost about ${cost.total_usd:,.2f}: writes"
-        f" ${cost.writes_usd:,.2f}, transfer ${cost.transfer_usd:,.2f}, Lambda"
-        f" ${cost.lambda_usd:,.2f} (none with `dynamirror run`); on demand, {REGION}, {AS_OF}",
+        f" ${cost.writes_usd:,.3f}, transfer ${cost.transfer_usd:,.3f}, Lambda"
+        f" ${cost.lambda_usd:,.3f} (none with `dynamirror run`); on demand, {REGION}, {AS_OF}",
         2,
     )
     others = ", ".join(f"{how} ${usd:,.2f}" for how, usd in cost.others_usd.items())

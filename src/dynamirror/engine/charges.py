@@ -52,8 +52,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cost(mirror: Mirror, items: Sequence[Wire]) -> Cost:
-    """Return the estimate for items like those of the sample; of 1 KB if there is none."""
-    sizes = [item_bytes(item) for item in items] or [WRITE_UNIT_BYTES]
+    """Return the estimate for items like those of the sample; of nearly 1 KB if there is none."""
+    sizes = [item_bytes(item) for item in items] or [WRITE_UNIT_BYTES - STAMP_BYTES]
     version = mirror.version_attribute if isinstance(mirror, Side) else None
     versioned = sum(version in item for item in items) if version else len(items)
     bare = 1 - versioned / len(items) if items else 0.0

@@ -7,6 +7,7 @@ rest is still looked at.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -34,13 +35,14 @@ from dynamirror.engine.needs import (
 )
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table
+from dynamirror.engine.surroundings import Surroundings
 from dynamirror.engine.trials import Trials, trial_key
 from dynamirror.errors import (
     AccessDeniedError,
     DynamirrorError,
     NotFoundError,
 )
-from dynamirror.ports import Clock, DynamoDB
+from dynamirror.ports import Clock, ControlPlane, DynamoDB
 
 LATE = (
     'guard "{guard}" lets a late request of a killed process undo a newer change of its item, until'
@@ -68,8 +70,17 @@ class Preflight:
     """Checks one mirror."""
 
     def __init__(
-        self, mirror: Mirror, api_of: ApiOf, checkpoints: Checkpoints, *, clock: Clock
+        self,
+        mirror: Mirror,
+        api_of: ApiOf,
+        checkpoints: Checkpoints,
+        plane_of: Callable[[Place], ControlPlane | str],
+        *,
+        clock: Clock,
     ) -> None:
+        """``plane_of``: gives a place's other services, or says why they can't be asked."""
+        self._plane_of = plane_of
+        self._targets: dict[Place, tuple[DynamoDB, Table]] = {}
         self._mirror = mirror
         self._api_of = api_of
         self._checkpoints = checkpoints
@@ -91,6 +102,10 @@ class Preflight:
             await self._stream(source)
         await asyncio.gather(*(self._target(target, source) for target in mirror.targets))
         await asyncio.gather(*(self._ours(ours) for ours in tables_of_ours(mirror)))
+        if source is not None:
+            planes = {place: self._plane_of(place) for place in (mirror.source, *mirror.targets)}
+            around = Surroundings(mirror, planes, self._clock)
+            self._found += await around.look(self._api(mirror.source), source, self._targets)
         if isinstance(mirror, Side):
             await self._side(mirror, source)
         elif mirror.guard is not Guard.LEDGER:
@@ -194,6 +209,7 @@ class Preflight:
         if table is None:
             return
         api = self._api(target)
+        self._targets[target] = api, table
         await self._trials.writes(api, target, table.key_names, table.key_types)
         if source is None:
             return

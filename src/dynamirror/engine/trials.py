@@ -101,6 +101,14 @@ class Trials:
         if error.code in UNKNOWN_CALLER:
             self._note(place, f"the credentials are not accepted: {error}", "set valid credentials")
             return
+        if error.code.startswith("KMS") or "kms:" in error.message:
+            self._note(
+                place,
+                f"the table's KMS key may not be used ({error.code}: {error.message})",
+                "allow kms:Decrypt, kms:DescribeKey and kms:CreateGrant on that key to these"
+                " credentials, through DynamoDB; see that it is enabled",
+            )
+            return
         self._note(
             place,
             f"not allowed: {action} ({error.message})",
