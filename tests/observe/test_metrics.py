@@ -141,3 +141,20 @@ def test_every_alert_says_what_to_do() -> None:
     for rule in group["rules"]:
         assert "dynamirror " in rule["annotations"]["description"], rule["alert"]
         assert rule["labels"]["severity"] in ("warning", "critical")
+
+
+def test_alarms_on_aws_watch_metrics_that_are_written() -> None:
+    """An alarm on a name or a dimension that no delivery writes would never ring."""
+    golden = Path(__file__).parents[1] / "deploy" / "golden"
+    watched = [
+        resource["Properties"]
+        for path in golden.rglob("*.json")
+        for resource in json.loads(path.read_text()).get("Resources", {}).values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+        and resource["Properties"]["Namespace"] == NAMESPACE
+    ]
+
+    assert watched
+    assert {alarm["MetricName"] for alarm in watched} <= set(UNITS)
+    for alarm in watched:
+        assert [one["Name"] for one in alarm["Dimensions"]] == list(DIMENSIONS)

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from dynamirror.config.model import Mirror, OnPoison, Side
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Consumer
-
-NAMESPACE = "dynamirror"
-"""Of the metrics that the function itself writes."""
+from dynamirror.observe.emf import DIMENSIONS, NAMESPACE
 
 BEHIND_MS = 6 * 60 * 60 * 1_000
 """A quarter of the 24 hours for which a stream keeps a change."""
@@ -106,8 +104,7 @@ def metrics(mirror: Mirror) -> Iterator[Metric]:
 
 def alarm(consumer: Consumer, metric: Metric) -> Json:
     """Return the alarm that a metric of a consumer is above its bound."""
-    namespace, dimension, value = _source(consumer, metric)
-    told = {"Fn::Sub": value} if "${" in value else value
+    namespace, dimensions = _source(consumer, metric)
     return {
         "Type": "AWS::CloudWatch::Alarm",
         "Properties": {
@@ -115,7 +112,10 @@ def alarm(consumer: Consumer, metric: Metric) -> Json:
             "AlarmDescription": f"{consumer.mirror.title}: {metric.what}. Next: {metric.remedy}.",
             "Namespace": namespace,
             "MetricName": metric.name,
-            "Dimensions": [{"Name": dimension, "Value": told}],
+            "Dimensions": [
+                {"Name": name, "Value": {"Fn::Sub": value} if "${" in value else value}
+                for name, value in dimensions.items()
+            ],
             "Statistic": metric.statistic,
             "Period": PERIOD_S,
             "EvaluationPeriods": 1,
@@ -171,18 +171,20 @@ def _graph(title: str, lines: list[list[object]], left: int, top: int) -> Json:
 
 
 def _line(consumer: Consumer, metric: Metric) -> list[object]:
-    namespace, dimension, value = _source(consumer, metric)
-    return [namespace, metric.name, dimension, value, {"stat": metric.statistic}]
+    namespace, dimensions = _source(consumer, metric)
+    named = [word for dimension in dimensions.items() for word in dimension]
+    return [namespace, metric.name, *named, {"stat": metric.statistic}]
 
 
 def _invocations(consumer: Consumer) -> list[object]:
     return ["AWS/Lambda", "Invocations", "FunctionName", consumer.function, {"stat": "Sum"}]
 
 
-def _source(consumer: Consumer, metric: Metric) -> tuple[str, str, str]:
-    """Return a metric's namespace, and its one dimension with the value, as Fn::Sub reads it."""
+def _source(consumer: Consumer, metric: Metric) -> tuple[str, dict[str, str]]:
+    """Return a metric's namespace, and its dimensions with their values, as Fn::Sub reads them."""
     if metric.ours:
-        return NAMESPACE, "mirror", consumer.mirror.title
+        values = (consumer.mirror.name, consumer.mirror.link)
+        return NAMESPACE, dict(zip(DIMENSIONS, values, strict=True))
     if metric.of_mapping:
-        return "AWS/Lambda", "EventSourceMappingUUID", f"${{{consumer.id}Mapping.Id}}"
-    return "AWS/Lambda", "FunctionName", consumer.function
+        return "AWS/Lambda", {"EventSourceMappingUUID": f"${{{consumer.id}Mapping.Id}}"}
+    return "AWS/Lambda", {"FunctionName": consumer.function}
