@@ -20,7 +20,7 @@ from bench.machine import PEERS_PYTHON, ROOT, cores, machine, make_node_peers, m
 from bench.stub.build import NoCompilerError, NoTlsError, built, certificate
 from bench.tables import show
 
-from bench import apply, copying, cost, follow, growth, start, transport
+from bench import apply, copying, cost, follow, growth, start, transport, views
 
 
 def options() -> argparse.Namespace:
@@ -65,6 +65,15 @@ def run_apply(chosen: argparse.Namespace) -> list[dict[str, Any]]:
         show(scenario.title, apply.table(rows))
         found.append(apply.as_json(scenario, rows))
         tell_faults(found[-1]["rows"])
+    return found
+
+
+def run_views(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    budget_s = 0.1 if chosen.quick else 0.25
+    rows = views.measure(rounds=chosen.rounds, budget_s=budget_s)
+    show(f"Views: {views.LOAD.batch:,} changes to an event, unique keys", views.table(rows))
+    found = [row.as_json() for row in rows]
+    tell_faults(found)
     return found
 
 
@@ -161,6 +170,7 @@ def run_memory(chosen: argparse.Namespace) -> dict[str, Any]:
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "apply": run_apply,
+    "views": run_views,
     "transport": run_transport,
     "follow": run_follow,
     "growth": run_growth,
