@@ -197,10 +197,15 @@ def _estimate(
 
 def _agree(output: Output) -> None:
     """Ask whether to go on; raises what ends the command if nobody says yes."""
-    if output.as_json or not sys.stdin.isatty():
+    if output.as_json or not at_a_terminal():
         raise click.UsageError("nobody is there to agree to this: say --yes")
     if not click.confirm("go on?", default=True, err=True):
         raise click.UsageError("nothing was copied")
+
+
+def at_a_terminal() -> bool:
+    """Tell whether somebody can answer."""
+    return sys.stdin.isatty()
 
 
 def forecast(estimate: Estimate) -> str:
