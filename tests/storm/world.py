@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import boto3
+from botocore.config import Config
 from tests.servers import ROOT
 
 Wire = dict[str, Any]
@@ -245,10 +246,11 @@ targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
         ]
 
 
-def client(url: str, region: str) -> Any:
+def client(url: str, region: str, service: str = "dynamodb") -> Any:
     """Return a boto3 client of one region."""
     return boto3.client(
-        "dynamodb",
+        service,
+        config=Config(s3={"addressing_style": "path"}),
         region_name=region,
         endpoint_url=url,
         aws_access_key_id="test",

@@ -27,6 +27,7 @@ from dynamirror.engine.copier import Copied, Left
 from dynamirror.engine.estimate import Estimate, estimated
 from dynamirror.engine.findings import label
 from dynamirror.errors import Exit
+from dynamirror.runtimes.exports import exports_of
 from dynamirror.runtimes.process import backfill_of, see_all
 from dynamirror.wiring import Wiring
 
@@ -61,6 +62,7 @@ class How(NamedTuple):
 
     segment: tuple[int, int] | None
     restart: bool
+    exports: tuple[str, ...]
     read_units_max: float | None
     write_units_max: float | None
 
@@ -78,6 +80,13 @@ class How(NamedTuple):
 )
 @click.option(
     "--restart", is_flag=True, help="Begin anew, rather than go on where one was interrupted."
+)
+@click.option(
+    "--from-export",
+    metavar="PLACE",
+    multiple=True,
+    help="From an export to S3: the folder or s3://bucket/prefix of its manifest-summary.json; "
+    "name the incremental ones that follow on it too.",
 )
 @click.option(
     "--max-read-units",
@@ -102,6 +111,7 @@ def command(
     yes: bool,
     segment: tuple[int, int] | None,
     restart: bool,
+    from_export: tuple[str, ...],
     max_read_units: float | None,
     max_write_units: float | None,
 ) -> None:
@@ -122,12 +132,12 @@ def command(
     output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
     wiring = wired(ctx, config, patient=True)
     mirrors = chosen(wiring.config, mirror)
-    end = _estimate(wiring, output, mirrors, segment)
+    how = How(segment, restart, from_export, max_read_units, max_write_units)
+    end = _estimate(wiring, output, mirrors, how)
     if end is not Exit.DONE:
         ctx.exit(end)
     if not yes:
         _agree(output)
-    how = How(segment, restart, max_read_units, max_write_units)
     ctx.exit(_copy(wired(ctx, config), output, mirrors, how))
 
 
@@ -155,7 +165,10 @@ def _copy(wiring: Wiring, output: Output, mirrors: Sequence[Mirror], how: How) -
                 read_units_max=how.read_units_max,
                 write_units_max=how.write_units_max,
             )
-            copied = await copying.run(show, how.segment, left, restart=how.restart)
+            exports = await exports_of(wiring, mirror, how.exports) if how.exports else None
+            copied = await copying.run(
+                show, how.segment, left, restart=how.restart, exports=exports
+            )
             done[mirror.title] = copied
             return Exit.FINDING if copied.left else Exit.DONE
 
@@ -166,16 +179,16 @@ def _copy(wiring: Wiring, output: Output, mirrors: Sequence[Mirror], how: How) -
     return end
 
 
-def _estimate(
-    wiring: Wiring, output: Output, mirrors: Sequence[Mirror], segment: tuple[int, int] | None
-) -> Exit:
+def _estimate(wiring: Wiring, output: Output, mirrors: Sequence[Mirror], how: How) -> Exit:
     """Say what will be done, and what it will take."""
     found: dict[str, Estimate] = {}
 
     async def work(mirror: Mirror) -> Exit:
-        shares = segment[1] if segment else 1
-        apis = wiring.apis(mirror)
-        found[mirror.title] = await estimated(mirror, apis, wiring.backoff, shares=shares)
+        apis, shares = wiring.apis(mirror), how.segment[1] if how.segment else 1
+        exports = await exports_of(wiring, mirror, how.exports) if how.exports else None
+        found[mirror.title] = await estimated(
+            mirror, apis, wiring.backoff, shares=shares, exports=exports
+        )
         return Exit.DONE
 
     end = perform(wiring, output, mirrors, work)
@@ -185,9 +198,12 @@ def _estimate(
         output.line("estimate", mirror=mirror.title, **msgspec.structs.asdict(estimate))
         if not output.as_json:
             targets = ", ".join(map(label, mirror.targets))
-            how = "" if mirror.copies_beside else "; the mirror is paused meanwhile"
-            what = f"share {segment[0]} of {segment[1]} of " if segment else ""
-            output.aside(f"{mirror.title}: copying {what}{label(mirror.source)} to {targets}{how}")
+            pause = "" if mirror.copies_beside else "; the mirror is paused meanwhile"
+            what = "share {} of {} of ".format(*how.segment) if how.segment else ""
+            what += "an export of " if how.exports else ""
+            output.aside(
+                f"{mirror.title}: copying {what}{label(mirror.source)} to {targets}{pause}"
+            )
             output.aside(f"  {forecast(estimate)}")
     if found and not output.as_json:
         usd = sum(estimate.usd for estimate in found.values())

@@ -21,12 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from dynamirror.config.model import Guard, Side
-from dynamirror.core.values import decode
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.copier import Copied, Copier, Left
+from dynamirror.engine.export import Exports
 from dynamirror.engine.history import RETENTION_MS, oldest_ms, shards_of, why_lost
-from dynamirror.engine.hold import Hold
-from dynamirror.engine.lease import RENEW_S, Lease
+from dynamirror.engine.hold import Hold, caught_up
+from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
 from dynamirror.engine.members import left_of, note, require_joined
 from dynamirror.engine.meter import Meter
@@ -42,14 +42,8 @@ from dynamirror.ports import Clock, DynamoDB
 PAUSE_MS_MAX = 12 * 60 * 60 * 1_000
 """The stream keeps 24 hours; half of it is left to catch up."""
 
-CATCH_UP_LAG_MS = 10_000
-"""Between two pauses the running engine must come this near to the stream's end."""
-
-JOIN_LAG_MS = 60 * 60 * 1_000
-"""Of an engine that is paused for another machine's share already, so much may be waiting."""
-
-FRESH_MS = 1_000
-"""A report made so long after the link was resumed tells of what came in meanwhile."""
+EXPORTS_MAX = 1_000
+"""Exports that follow on one another; so many marks are between two attempts'."""
 
 TOO_SLOW = (
     "the stream has not been read for 12 hours, half of what it keeps. Run `dynamirror run` beside "
@@ -99,33 +93,56 @@ class Backfill:
         on_left: Callable[[Left], None] = lambda _: None,
         *,
         restart: bool = False,
+        exports: Exports | None = None,
     ) -> Copied:
-        """Copy the table, or with ``segment`` (I, N) the I-th of N shares, counted from 1.
+        """Copy the table, or ``exports`` of it, or of either the share ``segment`` (I, N), counted
+        from 1.
 
         Goes on where an earlier attempt ended, unless ``restart``. Makes up for lost history once
         the whole table is copied, all its shares. ``on_left`` is told of items that can't be
         copied, if the mirror parks such. Raises HeldError if the link can't be kept paused,
-        PoisonError or a ServiceError if a target can't be written.
+        UnsafeExportError for an export from which something could be undone or lack, PoisonError
+        or a ServiceError if a target can't be written.
         """
         mirror = self._links.mirror
         table = await described(self._source, mirror.source.table, self._backoff)
         stream = await stream_of(self._source, mirror.source.table, self._backoff)
         known = await self._begin(stream)
-        lost = known.lost is not None
-        number, shares = segment or (1, 1)
+        self._exports = exports
+        if exports is not None:
+            known = await self._meet_exports(exports, known, stream)
         self._on_progress = on_progress
         self._copier = Copier(self._links, on_left)
+        share = await self._open(known, table, segment or (1, 1), restart=restart)
+        for stage in self._stages(table, segment or (1, 1)):
+            for group in groups(stage):
+                await self._copy_group(group, stream)
+        began_ms = await share.copied()
+        if began_ms is not None:
+            await self._finish(stream, exports.since_ms if exports else began_ms)
+            await share.finish(self._clock(), self._told.items)
+        self._tell()
+        return self._told
+
+    async def _open(
+        self, known: Known, table: Table, of: tuple[int, int], *, restart: bool
+    ) -> Share:
+        """Begin a share, or go on with it."""
+        lost, exports = known.lost is not None, self._exports
+        what = exports or table
         self._epoch = len(known.streams) + 1 if lost else None
         self._share = share = Share(
             self._checkpoints,
-            (number, shares),
+            of,
             self._epoch or len(known.streams),
             self._links.names,
+            exports.id if exports else "",
         )
         since_ms = self._clock() - PAUSE_MS_MAX if lost else 0
         await share.begin(self._clock(), table.bytes, restart=restart, since_ms=since_ms)
         if lost:
-            self._deadline = share.began_ms + RETENTION_MS, TOO_OLD
+            first_ms = exports.since_ms if exports else share.began_ms
+            self._deadline = first_ms + RETENTION_MS, TOO_OLD
         self._positions = share.positions
         self._done = await self._positions.load()
         resumed = sum(done.items for done in self._done.values())
@@ -133,29 +150,39 @@ class Backfill:
             items=resumed,
             resumed=resumed,
             bytes=sum(done.bytes for done in self._done.values()),
-            expected_items=table.items // shares,
-            expected_bytes=table.bytes // shares,
+            expected_items=what.items // of[1],
+            expected_bytes=what.bytes // of[1],
         )
-        for group in groups(self._parts(table, lost=lost)):
-            await self._copy_group(group, stream)
-        began_ms = await share.copied()
-        if began_ms is not None:
-            await self._finish(stream, began_ms)
-            await share.finish(self._clock(), self._told.items)
-        self._tell()
-        return self._told
+        return share
 
-    def _parts(self, table: Table, *, lost: bool) -> list[Part]:
-        """Return what is left to copy."""
-        mirror, share = self._links.mirror, self._share
+    def _stages(self, table: Table, of: tuple[int, int]) -> list[list[Part]]:
+        """Return what is left to copy, one list after the other."""
+        mirror, share, lost = self._links.mirror, self._share, self._epoch is not None
         # Copies of a new epoch come before all its changes, whose numbers aren't negative, and
         # after those of an earlier attempt: the mark's text sorts so.
-        number = -share.attempt if lost and mirror.guard is Guard.LEDGER else 0
-        reads = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
-        parts: list[Part] = [Segment(reads, segment, number) for segment in share.segments]
-        if isinstance(mirror, Side) and share.segments[0][0] == 0:
-            parts.insert(0, Tombstones(mirror, table, self._source, self._clock, self._backoff))
-        return [part for part in parts if not self._done.get(part.name, Done()).whole]
+        marked = mirror.guard is Guard.LEDGER and not isinstance(mirror, Side)
+        number = -share.attempt * EXPORTS_MAX if lost and marked else 0
+        if self._exports is not None:
+            stages = self._exports.stages(
+                table.key_names, of, number or -1, newest_first=marked and not lost
+            )
+        else:
+            reads = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
+            stages = [[Segment(reads, segment, number) for segment in share.segments]]
+        if isinstance(mirror, Side) and of[0] == 1:
+            dead = Tombstones(mirror, table, self._source, self._clock, self._backoff)
+            stages.insert(0, [dead])
+        return [
+            [part for part in stage if not self._done.get(part.name, Done()).whole]
+            for stage in stages
+        ]
+
+    async def _meet_exports(self, exports: Exports, known: Known, stream: str) -> Known:
+        """See that the stream tells what came after them, and have whoever reads it know."""
+        exports.require_safe(self._links.mirror, known, stream, self._clock())
+        if known.lost is None and not known.positions and known.enrolled_ms > exports.since_ms:
+            return await self._checkpoints.enroll(known, stream, exports.since_ms)
+        return known
 
     async def _begin(self, stream: str) -> Known:
         """Write down a loss that nobody has found yet, so that everyone goes by it."""
@@ -192,13 +219,27 @@ class Backfill:
         if self._links.mirror.copies_beside:
             await self._together(group, None)
             return
-        unread_ms = await self._caught_up(stream)
+        unread_ms = await caught_up(self._checkpoints, self._lease, self._clock, self._resumed_ms)
         if self._epoch is None:
-            self._deadline = unread_ms + PAUSE_MS_MAX, TOO_SLOW
+            self._deadline = await self._unread_ms(unread_ms, stream) + PAUSE_MS_MAX, TOO_SLOW
         self._in_time()
         async with Hold(self._checkpoints, self._lease, self._clock) as hold:
+            if self._exports is not None:
+                known = await self._checkpoints.load()
+                reader = None if self._lease.is_free(known.lease) else known.lease
+                now_ms = self._clock()
+                self._exports.require_safe(self._links.mirror, known, stream, now_ms, reader)
             await self._together(group, hold)
         self._resumed_ms = self._clock()
+
+    async def _unread_ms(self, told_ms: int | None, stream: str) -> int:
+        """Return since when changes may be waiting in the stream, as its reader told, if any is."""
+        if told_ms is None:
+            known = await self._checkpoints.load()
+            shards = await shards_of(self._source, stream, self._backoff)
+            told_ms = oldest_ms(known, shards)
+        since_ms = self._share.began_ms if told_ms is None else told_ms
+        return min(since_ms, self._exports.since_ms) if self._exports else since_ms
 
     async def _together(self, group: Sequence[Part], hold: Hold | None) -> None:
         """Copy parts side by side; whatever the end, nothing is sent any more after it."""
@@ -239,24 +280,6 @@ class Backfill:
     def _in_time(self) -> None:
         if self._deadline is not None and self._clock() > self._deadline[0]:
             raise DynamirrorError(self._deadline[1])
-
-    async def _caught_up(self, stream: str) -> int:
-        """Before a pause: wait until a running engine is near the stream's end; return since when
-        changes may be waiting in the stream, milliseconds since the epoch.
-        """
-        asked_ms = max(self._resumed_ms, self._clock() - int(2 * RENEW_S * 1_000))
-        while True:
-            known = await self._checkpoints.load()
-            if known.lease is None or self._lease.is_free(known.lease):
-                shards = await shards_of(self._source, stream, self._backoff)
-                since_ms = oldest_ms(known, shards)
-                return self._share.began_ms if since_ms is None else since_ms
-            report = decode(known.lease["report"].encode()) if known.lease["report"] else {}
-            if report.get("at_ms", 0) > asked_ms + FRESH_MS:
-                most_ms = JOIN_LAG_MS if report["state"] == "paused" else CATCH_UP_LAG_MS
-                if report["lag_ms"] <= most_ms:
-                    return int(report["at_ms"] - report["lag_ms"])
-            await asyncio.sleep(1.0)
 
     def _tell(self, **changes: int) -> None:
         meters = self._meters.values()

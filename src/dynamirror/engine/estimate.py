@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
 from dynamirror.config.model import Guard, Mirror, Place, Side
 from dynamirror.core.prices import Use, read_units, write_units
+from dynamirror.engine.export import Exports
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table, described
 from dynamirror.ports import DynamoDB
 
 STAMP_BYTES = 100
 """About what our stamp adds to an item of a two-way mirror."""
+
+
+class Sized(Protocol):
+    """A table, or an export of it."""
+
+    @property
+    def items(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,28 +46,34 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def estimated(
-    mirror: Mirror, apis: Mapping[str, DynamoDB], backoff: Backoff, *, shares: int = 1
+    mirror: Mirror,
+    apis: Mapping[str, DynamoDB],
+    backoff: Backoff,
+    *,
+    shares: int = 1,
+    exports: Exports | None = None,
 ) -> Estimate:
-    """Return what copying one of so many shares of a mirror's source will take.
+    """Return what copying one of so many shares of a mirror's source, or of exports, will take.
 
     Raises NotFoundError where a table isn't there.
     """
     source = await described(apis[mirror.source.name], mirror.source.table, backoff)
-    use = Use(read_units=read_units(source.bytes) if source.items else 0)
+    what: Sized = exports or source
+    use = Use(read_units=read_units(source.bytes) if source.items and exports is None else 0)
     for place in mirror.targets:
         target = await described(apis[place.name], place.table, backoff)
-        use += _copies(mirror, place, source, target)
+        use += _copies(mirror, place, what, target)
     use = use.times(1 / shares)
     return Estimate(
-        items=math.ceil(source.items / shares),
-        bytes=math.ceil(source.bytes / shares),
+        items=math.ceil(what.items / shares),
+        bytes=math.ceil(what.bytes / shares),
         read_units=math.ceil(use.read_units),
         write_units=math.ceil(use.write_units),
         usd=use.usd,
     )
 
 
-def _copies(mirror: Mirror, place: Place, source: Table, target: Table) -> Use:
+def _copies(mirror: Mirror, place: Place, source: Sized, target: Table) -> Use:
     """Return what writing every item to one target takes."""
     mean = source.bytes / max(1, source.items)
     indexes = len(target.description.get("GlobalSecondaryIndexes", ()))

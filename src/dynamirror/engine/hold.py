@@ -13,6 +13,7 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
+from dynamirror.core.values import decode
 from dynamirror.engine.checkpoints import PAUSE_ROWS, Checkpoints
 from dynamirror.engine.lease import RENEW_S, Lease
 from dynamirror.errors import HeldError, ServiceError
@@ -33,6 +34,15 @@ LOOK_S = 1.0
 
 LEAVE_S = 5.0
 """How long we try to take a pause back; one that we can't ends by itself."""
+
+CATCH_UP_LAG_MS = 10_000
+"""Between two pauses the running engine must come this near to the stream's end."""
+
+JOIN_LAG_MS = 60 * 60 * 1_000
+"""Of an engine that is paused for another machine already, so much may be waiting."""
+
+FRESH_MS = 1_000
+"""A report made so long after the link was resumed tells of what came in meanwhile."""
 
 _numbers = count(1)
 
@@ -144,3 +154,24 @@ class Hold:
         while True:
             await asyncio.sleep(RENEW_S)
             await self._ask()
+
+
+async def caught_up(
+    checkpoints: Checkpoints, lease: Lease, clock: Clock, resumed_ms: int
+) -> int | None:
+    """Before a pause: wait until a running engine is near the stream's end.
+
+    ``resumed_ms``: when our last pause ended. Returns since when changes may be waiting in the
+    stream, milliseconds since the epoch; None where no engine runs.
+    """
+    asked_ms = max(resumed_ms, clock() - int(2 * RENEW_S * 1_000))
+    while True:
+        held = (await checkpoints.load(positions=False)).lease
+        if held is None or lease.is_free(held):
+            return None
+        report = decode(held["report"].encode()) if held["report"] else {}
+        if report.get("at_ms", 0) > asked_ms + FRESH_MS:
+            most_ms = JOIN_LAG_MS if report["state"] == "paused" else CATCH_UP_LAG_MS
+            if report["lag_ms"] <= most_ms:
+                return int(report["at_ms"] - report["lag_ms"])
+        await asyncio.sleep(LOOK_S)

@@ -180,7 +180,7 @@ class Links:
             # target has of its item, and the row that tells from when, are older.
             if epoch is not None:
                 return self._target(place, epoch)
-            return self._seeing(CopyTarget(place.name, api, rules))
+            return self._seeing(CopyTarget(place.name, api, rules, self._clock))
         return self._seeing(OrderTarget(place.name, api, rules))
 
     def _seeing(self, target: Target) -> Target:

@@ -124,15 +124,21 @@ class CopyTarget:
     records_max = 1
     squash: Squash | None = None
 
-    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
+    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock) -> None:
         self.name = name
         self.stale = 0
         self._api = api
         self._rules = rules
+        self._clock = clock
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         (record,) = records
-        if await _transact(self._api, one_way.copy_request(self._rules, record)):
+        if record.event_name != "INSERT":
+            # Of an incremental export: its row refuses what older ones have of the item.
+            request = one_way.ledger_request(self._rules, record, self._clock())
+        else:
+            request = one_way.copy_request(self._rules, record)
+        if await _transact(self._api, request):
             self.stale += 1
         return ()
 
