@@ -62,6 +62,13 @@ def item(api: MemoryDynamoDB, name: str) -> Wire | None:
     return found
 
 
+def statuses(regions: Regions, config: Path) -> list[Wire]:
+    found: list[Wire] = json.loads(dynamirror(regions, "status", config, "--json").stdout)[
+        "mirrors"
+    ]
+    return found
+
+
 @pytest.fixture
 def conflict(regions: Regions, config: Path) -> Regions:
     """One item saved in both regions at once; the first region's save stays."""
@@ -208,6 +215,46 @@ def test_what_changed_meanwhile_is_not_replaced(conflict: Regions, config: Path)
     held = item(conflict.eu, "a")
     assert held is not None
     assert held["by"] == {"S": "meanwhile"}
+
+
+def test_what_was_saved_without_a_version_is_listed_until_it_is_saved_again(
+    regions: Regions, config: Path
+) -> None:
+    """With unversioned = "report" it differs: status counts it, verify says why."""
+    config.write_text(CONFIG.replace("on_poison", 'unversioned = "report"\non_poison'))
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    for name in ("a", "b", "c"):
+        save(regions.us, name, 2)
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    assert dynamirror(regions, "status", config).exit_code == Exit.DONE
+    save(regions.eu, "a", 2, by={"S": "forgot"})
+    save(regions.eu, "b", None, by={"S": "dropped"})
+    save(regions.eu, "c", 1, by={"S": "lowered"})
+    ran = dynamirror(regions, "run", config, "--once")
+
+    assert '{"id":{"S":"a"}} was saved without raising its version' in ran.stderr
+    assert dynamirror(regions, "status", config).exit_code == Exit.FINDING
+    told = {one["mirror"]: one for one in statuses(regions, config)}
+    assert (told[US]["unversioned_keys"], told[EU]["unversioned_keys"]) == (0, 3)
+    assert f"{EU}: 3 keys saved without raising" in dynamirror(regions, "status", config).stdout
+    verified = dynamirror(regions, "verify", config, "--json").stdout.splitlines()
+    drifts = [one for one in map(json.loads, verified) if one["event"] == "drift"]
+    assert [one["reason"] for one in drifts] == ["unversioned"] * 3
+    assert "saved at eu-west-1 without raising" in dynamirror(regions, "verify", config).stdout
+
+    save(regions.eu, "a", 3, by={"S": "versioned"})  # by a save there,
+    save(regions.us, "b", 9, by={"S": "elsewhere"})  # a put from elsewhere;
+    save(regions.eu, "c", 2, by={"S": "too low"})  # but not by what is outranked still
+    for _ in range(2):
+        assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    told = {one["mirror"]: one for one in statuses(regions, config)}
+    assert told[EU]["unversioned_keys"] == 1
+    key = {"id": {"S": "c"}}
+    save(regions.eu, "c", 3)
+    regions.eu.perform("DeleteItem", {"TableName": "Stories", "Key": key})
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    assert dynamirror(regions, "verify", config).exit_code == Exit.DONE
+    assert dynamirror(regions, "status", config).exit_code == Exit.DONE
 
 
 def test_an_unknown_conflict_is_an_error(conflict: Regions, config: Path) -> None:

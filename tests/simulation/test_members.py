@@ -355,6 +355,21 @@ def test_both_commands_have_nothing_to_do_a_second_time() -> None:
     on_two(story)
 
 
+def test_an_engine_tells_how_many_writes_lost_a_conflict() -> None:
+    """Counted where the loser is journaled, so that nobody need read the journal for it."""
+
+    async def story(world: Members) -> None:
+        for name in (US, EU):
+            save(world.regions[name], "k", 7, f"of {name}")
+        engines = [consumer_of(world.two, one) for one in world.two.config.mirrors]
+        for engine in engines:
+            await engine.run(once=True)
+        assert [engine.report().conflicts for engine in engines] == [0, 1]
+        assert len(journaled(world.regions[EU])) == 1
+
+    on_two(story)
+
+
 def test_only_the_last_may_join_and_two_must_remain() -> None:
     """Replicas are appended, and one alone is no mirror."""
 

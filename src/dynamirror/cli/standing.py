@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from dynamirror.cli.wording import counted
 from dynamirror.observe.status import State, Status
 
 HEADER = (
@@ -58,7 +59,11 @@ def notes(status: Status) -> Iterator[tuple[str, str]]:
             "",
         )
     if status.conflicts:
-        yield f"{name}: {status.conflicts:,} writes lost a conflict since the engine began", ""
+        lost = f"{counted(status.conflicts, 'write')} lost a conflict since the engine began"
+        yield f"{name}: {lost}; `dynamirror conflicts` lists them", ""
+    if status.unversioned_keys:
+        told = f"{counted(status.unversioned_keys, 'key')} saved without raising the version"
+        yield f"{name}: {told}: they differ; `dynamirror verify` lists them", "bad"
     yield from _told(status)
     if status.why:
         style = "bad" if status.state in GRAVE else "finding"

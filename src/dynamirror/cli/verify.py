@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 import msgspec
 
@@ -15,10 +17,13 @@ from dynamirror.cli.arguments import (
 )
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
+from dynamirror.core.values import Key, key_of
 from dynamirror.engine.compared import Compared
+from dynamirror.engine.reported import reported, reports
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import see_all, verifier_of
+from dynamirror.wiring import Wiring
 
 DRIFTS_SHOWN_MAX = 50
 """Lines of drift for people; --json has them all."""
@@ -53,7 +58,7 @@ def command(
 
         async def work(mirror: Mirror) -> Exit:
             await see_all(wiring, mirror)
-            drifts = _Drifts(output, mirror.title)
+            drifts = _Drifts(output, mirror.title, await _unversioned(wiring, mirror))
             done[mirror.title] = compared = await verifier_of(wiring, mirror).run(
                 drifts.tell,
                 lambda so_far: progress.update(mirror.title, so_far.items, so_far.expected_items),
@@ -70,20 +75,33 @@ def command(
 class _Drifts:
     """Tells drift as it is found."""
 
-    def __init__(self, output: Output, mirror: str) -> None:
+    def __init__(self, output: Output, mirror: str, unversioned: Mapping[Key, str]) -> None:
+        """``unversioned``: where keys were saved without raising the version."""
         self._output = output
+        self._unversioned = unversioned
         self._mirror = mirror
         self._count = 0
 
     def tell(self, drift: Drift) -> None:
         self._count += 1
-        self._output.line("drift", mirror=self._mirror, **msgspec.structs.asdict(drift))
+        at = self._unversioned.get(key_of(drift.key))
+        reason = None if at is None else "unversioned"
+        told = msgspec.structs.asdict(drift)
+        self._output.line("drift", mirror=self._mirror, reason=reason, **told)
         if self._count <= DRIFTS_SHOWN_MAX:
             key = msgspec.json.encode(drift.key).decode()
             where = f" in {', '.join(drift.attributes)}" if drift.attributes else ""
+            if at is not None:
+                where += f": saved at {at} without raising the version"
             self._output.say(f"{self._mirror}: {drift.kind} at {drift.target}: {key}{where}", "bad")
         elif self._count == DRIFTS_SHOWN_MAX + 1:
             self._output.say(f"{self._mirror}: and more; --json lists every one", "bad")
+
+
+async def _unversioned(wiring: Wiring, mirror: Mirror) -> dict[Key, str]:
+    sides = [one for one in wiring.config.mirrors if one.name == mirror.name and reports(one)]
+    lists = [await reported(one, wiring.checkpoints(one)) for one in sides]
+    return {key_of(one.key): one.replica for found in lists for one in found}
 
 
 def _print(output: Output, name: str, compared: Compared) -> None:

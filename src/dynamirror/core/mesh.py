@@ -110,6 +110,8 @@ class Here:
         self.ledger = Ledger(self.peers)
         self._replicas = {replica.name: replica for replica in mesh.replicas}
         self._mine = self._replicas[here]
+        self.conflicts = 0
+        """Writes that lost and were journaled; one that is noticed twice counts twice."""
         # Unversioned writes whose fate their key's next record tells: what is here now doesn't.
         # Lost with the process, so it decides nothing but what is journaled.
         self._hidden: dict[str, StreamRecord] = {}
@@ -124,6 +126,7 @@ class Here:
 
     def _journal(self, loss: Loss, there: Replica | None = None) -> Steps:
         there = there or self._mine
+        self.conflicts += 1
         for row in journal_rows(self.mesh.mirror, self.mesh.journal_days, loss):
             yield Ask(there.name, "PutItem", {"TableName": there.journal, "Item": row})
 

@@ -230,6 +230,7 @@ class Consumer:
             retries=sum(applier.retries for applier in self._appliers),
             throttles=sum(applier.throttles for applier in self._appliers),
             parked_keys=parking.held if parking else 0,
+            conflicts=self.links.conflicts,
             trouble=sorted({trouble for trouble in troubles if trouble}),
             per_second=self._rate.per_second,
             unread_ms=max((reader.unread_ms(now_ms) for reader in open_readers), default=0),

@@ -71,6 +71,11 @@ class Links:
             pace.change(self.limit_per_second)
 
     @property
+    def conflicts(self) -> int:
+        """Writes that lost and were journaled; there are none one-way."""
+        return 0
+
+    @property
     def names(self) -> list[str]:
         """The targets that it writes to."""
         return [place.name for place in self.mirror.targets]

@@ -18,6 +18,7 @@ from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.findings import label
 from dynamirror.engine.history import oldest_ms, read_elsewhere, shards_of, why_lost
 from dynamirror.engine.parking import Parking
+from dynamirror.engine.reported import reported, reports
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table, describe
 from dynamirror.errors import NotFoundError
@@ -33,6 +34,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     parts: Sequence[Wire]
     """Of a backfill that is underway: rows of how far its parts have come."""
     parked_keys: int
+    unversioned_keys: int = 0
     now_ms: int
 
 
@@ -62,6 +64,7 @@ async def look(
         known=known,
         parts=await _parts(checkpoints, known),
         parked_keys=await _parked_keys(parking),
+        unversioned_keys=len(await reported(mirror, checkpoints)) if reports(mirror) else 0,
         now_ms=now_ms,
     )
     return facts_of(mirror, seen)
@@ -89,6 +92,7 @@ def facts_of(mirror: Mirror, seen: Seen) -> Facts:
         report=_report(lease["report"]) if lease else None,
         oldest_ms=oldest_ms(known, seen.shards),
         parked_keys=seen.parked_keys,
+        unversioned_keys=seen.unversioned_keys,
         pauses=[known.pauses[name] for name in known.paused_for(now_ms)],
         limit_per_second=known.limit_per_second,
         shards=_shards(known, seen.shards),

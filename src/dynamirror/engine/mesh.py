@@ -19,7 +19,9 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Key, Wire, decode, encode
 from dynamirror.engine.apply import Applier
+from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.links import Links
+from dynamirror.engine.reported import fill, rules_of
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.targets import Squash, Target
 from dynamirror.errors import ConditionFailedError, ServiceError, UnfitError
@@ -172,12 +174,18 @@ class MeshLinks(Links):
         self.ours = tuple(dict.fromkeys((side.stamp_attribute, *self.ours)))
         self._apis = {side.source.name: source, **targets}
         self._mesh = mesh_of(side)
-        self._rules = TwoWay(self._mesh, side.source.name)
+        self._rules = rules_of(side, self._mesh)
+        self._side = side
 
     @property
     def names(self) -> list[str]:
         """The replicas that it writes to."""
         return self._rules.others
+
+    @property
+    def conflicts(self) -> int:
+        """Writes that lost and were journaled, by these."""
+        return self._rules.conflicts
 
     def only(self, name: str) -> Self:
         """Return these, which from now on write to but one of the replicas."""
@@ -195,6 +203,9 @@ class MeshLinks(Links):
         self, epoch: int, on_failure: Callable[[BaseException], None], *more: Any, **named: Any
     ) -> list[Applier]:
         """Return one applier: it carries each record to all other replicas."""
+        side = self._side
+        checkpoints = Checkpoints(self._source, side.checkpoints, side.link, self._backoff)
+        await fill(self._rules, side, checkpoints)
         return (await super().open(epoch, on_failure, *more, **named))[:1]
 
     def open_for_copies(self, *given: Any, **named: Any) -> list[Applier]:

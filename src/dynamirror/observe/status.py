@@ -107,6 +107,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     per_second: float | None = None
     """Changes applied everywhere, a second; null: nobody tells."""
     parked_keys: int = 0
+    unversioned_keys: int = 0
+    """With ``unversioned = "report"``: keys whose last save raised no version; they differ."""
     conflicts: int | None = None
     """Writes that lost a conflict since the engine started; null: nobody counts."""
     links: list[Link] = []
@@ -136,7 +138,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if self.state is State.LOST:
             return Exit.HISTORY_LOST
         failed = self.state is State.STOPPED and self.why is not None
-        found = self.parked_keys or self.drift or failed or self.state is State.AWAY
+        found = (
+            self.parked_keys
+            or self.unversioned_keys
+            or self.drift
+            or failed
+            or self.state is State.AWAY
+        )
         return Exit.FINDING if found else Exit.DONE
 
 
@@ -166,6 +174,7 @@ def judged(facts: Facts, config: str = "CONFIG") -> Status:
         hours_left=_hours_left(lag_ms),
         per_second=report.per_second if report else None,
         parked_keys=facts.parked_keys,
+        unversioned_keys=facts.unversioned_keys,
         conflicts=report.conflicts if report and facts.two_way else None,
         links=links,
         pauses=facts.pauses,

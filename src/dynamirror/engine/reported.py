@@ -1,0 +1,80 @@
+"""Which keys hold a write that raised no version and that nobody mirrors; see ``core.reported``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from dynamirror.config.model import Mirror, Side, Unversioned
+from dynamirror.core.mesh import Mesh
+from dynamirror.core.reported import LIST, Reporting
+from dynamirror.core.rows import plain
+from dynamirror.core.two_way import TwoWay
+from dynamirror.core.values import Wire, encode, key_of
+from dynamirror.engine.checkpoints import Checkpoints
+from dynamirror.errors import NotFoundError
+
+log = logging.getLogger("dynamirror")
+
+TOLD_MAX = 20
+"""Keys that a process logs; all are listed."""
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them."""
+
+    replica: str
+    """Where it was written."""
+    key: Wire
+    at_ms: int
+    hides: Wire
+    """The rank that it hides, in wire form."""
+
+
+def reports(mirror: Mirror) -> bool:
+    """Tell whether a mirror lists them at all."""
+    return isinstance(mirror, Side) and mirror.unversioned is Unversioned.REPORT
+
+
+async def reported(mirror: Mirror, checkpoints: Checkpoints) -> list[Reported]:
+    """Return those of one replica; none before there is a list."""
+    try:
+        rows = await checkpoints.beside(LIST).rows()
+    except NotFoundError:
+        return []
+    found: list[dict[str, Any]] = [plain(row) for row in rows.values()]
+    name = mirror.source.name
+    return [
+        msgspec.convert({"replica": name, "key": row["keys"], **row}, Reported) for row in found
+    ]
+
+
+def rules_of(side: Side, mesh: Mesh) -> TwoWay:
+    """Return the rules of one replica's consumer."""
+    if not reports(side):
+        return TwoWay(mesh, side.source.name)
+    told = 0
+
+    def tell(keys: Wire) -> None:
+        nonlocal told
+        told += 1
+        if told <= TOLD_MAX:
+            why = "was saved without raising its version, so it differs until it is saved again"
+            log.warning("mirror %s: %s %s", side.title, encode(keys).decode(), why)
+        if told == TOLD_MAX:
+            log.warning("mirror %s: and more; `dynamirror verify` lists them all", side.title)
+
+    return Reporting(mesh, side.source.name, side.checkpoints, side.link, tell)
+
+
+async def fill(rules: TwoWay, side: Side, checkpoints: Checkpoints) -> None:
+    """Have the rules know what is listed."""
+    if isinstance(rules, Reporting):
+        rules.reported = {
+            key_of(one.key): rules.peers.rank(
+                int(one.hides["version"]["N"]), one.hides["origin"]["S"]
+            )
+            for one in await reported(side, checkpoints)
+        }
