@@ -58,12 +58,7 @@ def notes(status: Status) -> Iterator[tuple[str, str]]:
             f"{name}: writes at most {status.limit_per_second:g} items a second to each target",
             "",
         )
-    if status.conflicts:
-        lost = f"{counted(status.conflicts, 'write')} lost a conflict since the engine began"
-        yield f"{name}: {lost}; `dynamirror conflicts` lists them", ""
-    if status.unversioned_keys:
-        told = f"{counted(status.unversioned_keys, 'key')} saved without raising the version"
-        yield f"{name}: {told}: they differ; `dynamirror verify` lists them", "bad"
+    yield from _lost(status)
     yield from _told(status)
     if status.why:
         style = "bad" if status.state in GRAVE else "finding"
@@ -73,6 +68,17 @@ def notes(status: Status) -> Iterator[tuple[str, str]]:
             yield f"{name}: the pause ends by itself at {_at(pause.until_ms)}", ""
     if status.hint:
         yield f"{name}: {status.hint}", ""
+
+
+def _lost(status: Status) -> Iterator[tuple[str, str]]:
+    """Say what two-way writes did not reach the others, and where they are listed."""
+    name = status.mirror
+    if status.conflicts:
+        lost = f"{counted(status.conflicts, 'write')} lost a conflict since the engine began"
+        yield f"{name}: {lost}; `dynamirror conflicts` lists them", ""
+    if status.unversioned_keys:
+        told = f"{counted(status.unversioned_keys, 'key')} saved without raising the version"
+        yield f"{name}: {told}: they differ; `dynamirror verify` lists them", "bad"
 
 
 def _told(status: Status) -> Iterator[tuple[str, str]]:

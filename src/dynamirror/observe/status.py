@@ -108,7 +108,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Changes applied everywhere, a second; null: nobody tells."""
     parked_keys: int = 0
     unversioned_keys: int = 0
-    """With ``unversioned = "report"``: keys whose last save raised no version; they differ."""
+    """Keys whose last save raised no version, where that is only reported: they differ."""
     conflicts: int | None = None
     """Writes that lost a conflict since the engine started; null: nobody counts."""
     links: list[Link] = []
@@ -138,13 +138,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if self.state is State.LOST:
             return Exit.HISTORY_LOST
         failed = self.state is State.STOPPED and self.why is not None
-        found = (
-            self.parked_keys
-            or self.unversioned_keys
-            or self.drift
-            or failed
-            or self.state is State.AWAY
-        )
+        differs = self.parked_keys or self.unversioned_keys or self.drift
+        found = differs or failed or self.state is State.AWAY
         return Exit.FINDING if found else Exit.DONE
 
 
