@@ -15,6 +15,7 @@ from tests.cli.test_two_way import CONFIG as TWO_WAY
 from tests.cli.test_two_way import item, save
 from tests.engine.regions import Regions
 
+from dynamirror.aws.mappings import Mapping, MappingError
 from dynamirror.cli.backfill import array_job
 from dynamirror.cli.main import cli
 from dynamirror.core.ledger import Ledger, Tombstone
@@ -161,3 +162,55 @@ def test_a_ledgers_row_tells_its_key(key: tuple[str, ...]) -> None:
     }
     assert keys_of_row(row_key("other", key), "m", names) is None
     assert keys_of_row(row_key("m", ("S", "x" * 3_000)), "m", ["id"]) is None
+
+
+class Functions:
+    """What Lambda tells of a stream's mappings."""
+
+    found: list[Mapping] | MappingError
+
+    def __init__(self, _: object) -> None:
+        pass
+
+    async def of(self, _: str) -> list[Mapping]:
+        if isinstance(self.found, MappingError):
+            raise self.found
+        return self.found
+
+
+def mapping(name: str, state: str) -> Mapping:
+    return Mapping("1", f"arn:aws:lambda:us-east-1:123456789012:function:{name}", state)
+
+
+@pytest.mark.parametrize(
+    ("found", "guard", "more", "end", "said"),
+    [
+        ([mapping("f", "Enabled")], "order", (), Exit.UNUSABLE, "delivered to f"),
+        ([mapping("f", "Disabled")], "order", (), Exit.DONE, ""),
+        ([mapping("f", "Disabling")], "item", (), Exit.UNUSABLE, "--deployed"),
+        ([mapping("f", "Enabled")], "order", ("--other-function", "f"), Exit.DONE, ""),
+        ([mapping("f", "Enabled")], "ledger", (), Exit.DONE, ""),
+        (MappingError("not allowed"), "order", (), Exit.DONE, "doesn't tell"),
+    ],
+)
+def test_a_function_that_applies_the_stream_must_be_paused_first(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    found: list[Mapping] | MappingError,
+    guard: str,
+    more: tuple[str, ...],
+    end: Exit,
+    said: str,
+) -> None:
+    """Nothing can ask it to pause, so copies could replace what it has applied meanwhile."""
+    regions, path = filled(tmp_path, guard)
+    monkeypatch.setattr(Functions, "found", found, raising=False)
+    monkeypatch.setattr("dynamirror.aws.mappings.Mappings", Functions)
+    monkeypatch.setattr("dynamirror.cli.backfill.on_aws", lambda _: True)
+
+    result = dynamirror(regions, "backfill", path, "--yes", *more)
+
+    assert result.exit_code == end
+    assert said in result.stderr
+    assert len(regions.eu.table("Stories").items) == (ITEMS if end is Exit.DONE else 0)

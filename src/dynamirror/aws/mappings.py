@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
@@ -23,6 +24,8 @@ SETTLE_S = 60.0
 """A mapping takes some seconds from ``Disabling`` to ``Disabled``."""
 
 POLL_S = 1.0
+
+CONNECT_S = 3
 
 
 class MappingError(DynamirrorError):
@@ -46,7 +49,9 @@ class Mappings:
 
     def __init__(self, place: Place) -> None:
         session = Session(profile=place.profile)
-        self._client: Any = session.create_client("lambda", region_name=place.region)
+        # Behind an endpoint of DynamoDB alone Lambda can't be reached: that must show soon.
+        config = Config(connect_timeout=CONNECT_S, retries={"total_max_attempts": 2})
+        self._client: Any = session.create_client("lambda", region_name=place.region, config=config)
 
     async def of(self, stream: str) -> list[Mapping]:
         """List what delivers a stream. Raises MappingError."""

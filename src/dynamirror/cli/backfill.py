@@ -19,9 +19,10 @@ from dynamirror.cli.arguments import (
     reporting,
     wired,
 )
+from dynamirror.cli.mappings import require_paused
 from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted, sized
-from dynamirror.config.model import Mirror
+from dynamirror.config.model import Mirror, Place
 from dynamirror.core.prices import AS_OF, REGION, Use
 from dynamirror.engine.copier import Copied, Left
 from dynamirror.engine.estimate import Estimate, estimated
@@ -63,6 +64,7 @@ class How(NamedTuple):
     segment: tuple[int, int] | None
     restart: bool
     exports: tuple[str, ...]
+    others: tuple[str, ...]
     read_units_max: float | None
     write_units_max: float | None
 
@@ -80,6 +82,13 @@ class How(NamedTuple):
 )
 @click.option(
     "--restart", is_flag=True, help="Begin anew, rather than go on where one was interrupted."
+)
+@click.option(
+    "--other-function",
+    "others",
+    metavar="NAME",
+    multiple=True,
+    help="A Lambda function that reads the stream, and doesn't apply this mirror.",
 )
 @click.option(
     "--from-export",
@@ -111,6 +120,7 @@ def command(
     yes: bool,
     segment: tuple[int, int] | None,
     restart: bool,
+    others: tuple[str, ...],
     from_export: tuple[str, ...],
     max_read_units: float | None,
     max_write_units: float | None,
@@ -132,7 +142,7 @@ def command(
     output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
     wiring = wired(ctx, config, patient=True)
     mirrors = chosen(wiring.config, mirror)
-    how = How(segment, restart, from_export, max_read_units, max_write_units)
+    how = How(segment, restart, from_export, others, max_read_units, max_write_units)
     end = _estimate(wiring, output, mirrors, how)
     if end is not Exit.DONE:
         ctx.exit(end)
@@ -184,6 +194,8 @@ def _estimate(wiring: Wiring, output: Output, mirrors: Sequence[Mirror], how: Ho
     found: dict[str, Estimate] = {}
 
     async def work(mirror: Mirror) -> Exit:
+        if not mirror.copies_beside and on_aws(mirror.source):
+            await require_paused(wiring, mirror, output, how.others)
         apis, shares = wiring.apis(mirror), how.segment[1] if how.segment else 1
         exports = await exports_of(wiring, mirror, how.exports) if how.exports else None
         found[mirror.title] = await estimated(
@@ -217,6 +229,12 @@ def _agree(output: Output) -> None:
         raise click.UsageError("nobody is there to agree to this: say --yes")
     if not click.confirm("go on?", default=True, err=True):
         raise click.UsageError("nothing was copied")
+
+
+def on_aws(place: Place) -> bool:
+    """Tell whether a place may have Lambda functions beside it."""
+    given = click.get_current_context().obj is not None
+    return not given and (place.endpoint_url is None or ".amazonaws." in place.endpoint_url)
 
 
 def at_a_terminal() -> bool:

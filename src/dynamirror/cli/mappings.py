@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -23,6 +23,15 @@ class WhichFunctionError(DynamirrorError):
     """It isn't clear which function's mapping is meant."""
 
     hint = "Name the function: --function NAME."
+
+
+class NotPausedError(DynamirrorError):
+    """A function may apply changes over which a backfill would write older images."""
+
+    hint = (
+        "If it applies this mirror: `dynamirror pause CONFIG --mirror NAME --deployed`, and resume "
+        "after the backfill. If it does something else: --other-function FUNCTION."
+    )
 
 
 def function_option(command: F) -> F:
@@ -61,3 +70,26 @@ async def switch(
 
 def _name(mapping: Mapping) -> str:
     return mapping.function.split(":")[6]
+
+
+async def require_paused(
+    wiring: Wiring, mirror: Mirror, output: Output, others: Sequence[str]
+) -> None:
+    """See that no function applies the stream: unlike an engine, none can be asked to pause.
+
+    ``others``: functions that read the stream for something else. Raises NotPausedError.
+    """
+    from dynamirror.aws.mappings import MappingError, Mappings  # noqa: PLC0415 - imports botocore
+
+    stream = await stream_of(wiring.source(mirror), mirror.source.table, wiring.backoff)
+    try:
+        found = await Mappings(mirror.source).of(stream)
+    except MappingError as error:
+        output.aside(
+            f"{mirror.title}: Lambda doesn't tell whether a function applies the stream ({error}); "
+            "if one does, disable its event source mapping first"
+        )
+        return
+    names = {_name(one) for one in found if one.state not in ("Disabled", "Deleting")}
+    if busy := sorted(names - set(others)):
+        raise NotPausedError(f"{mirror.title}'s stream is delivered to {', '.join(busy)}")
