@@ -210,7 +210,7 @@ def test_parked_keys_are_not_drained() -> None:
 
 
 def test_a_stream_that_only_a_function_may_read_is_not_said_to_be_drained() -> None:
-    """Nobody but AWS knows how far a function is: the barrier says that and doesn't wait."""
+    """Nobody but AWS knows how far a function is: the barrier says that and waits no longer."""
 
     async def main() -> None:
         world = World()
@@ -220,6 +220,21 @@ def test_a_stream_that_only_a_function_may_read_is_not_said_to_be_drained() -> N
         standing = await waiting()
         assert (standing.drained, standing.hopeless) == (False, True)
         assert "dynamirror verify CONFIG" in str(standing.hint)
+
+    run(main)
+
+
+def test_an_engine_that_is_just_starting_is_waited_for() -> None:
+    """Who starts ``run`` and the barrier one after the other need not count to ten between."""
+
+    async def main() -> None:
+        world = World()
+        world.put("a")
+        waiting = asyncio.create_task(Waiting(world)())
+        await asyncio.sleep(10)
+        async with running(world.consumer()):
+            assert (await waiting).drained
+        assert "a" in world.at_target()
 
     run(main)
 

@@ -43,6 +43,9 @@ SETTLE_S = 5.0
 """How long a change may take from its writer's answer to the stream. DynamoDB takes milliseconds;
 ScyllaDB Alternator holds changes back for 10 s."""
 
+STARTING_S = 15.0
+"""For so long a stream that nobody has read may be one that an engine is about to read."""
+
 LOOK_S = 0.5
 """Time between two looks: two reads of a shard in a second, beside an engine's four."""
 
@@ -92,13 +95,16 @@ class Barrier:
     async def wait(self, on_look: Callable[[Sequence[Standing]], None]) -> None:
         """Return when all are drained, or when one can't be; cancel to give up earlier."""
         now_s = asyncio.get_running_loop().time
+        first_s = now_s()
         for number in range(self._rounds):
             began_s = now_s()
             for gate in self._gates:
                 gate.begin()
             while True:
                 settled = now_s() - began_s >= self._settle_s
-                seen = await asyncio.gather(*(gate.look(settled=settled) for gate in self._gates))
+                starting = now_s() - first_s < STARTING_S
+                looks = (gate.look(settled=settled, starting=starting) for gate in self._gates)
+                seen = await asyncio.gather(*looks)
                 if number + 1 < self._rounds:
                     seen = [_not_yet(one) for one in seen]
                 self.standings = list(seen)
@@ -139,11 +145,14 @@ class Gate:
         self._shards.clear()
         self._listed.clear()
 
-    async def look(self, *, settled: bool) -> Standing:
-        """Look once; ``settled``: all that was written before the round is in the stream."""
+    async def look(self, *, settled: bool, starting: bool) -> Standing:
+        """Look once; ``settled``: all that was written before the round is in the stream;
+        ``starting``: an engine that was started just before may not have begun yet.
+        """
         table = await described(self._source, self._mirror.source.table, self._backoff)
         known = await self._known()
-        if (standing := self._hopeless(known, table.stream)) is not None:
+        if (standing := self._hopeless(known, table.stream, starting=starting)) is not None:
+            self.passed = False
             return standing
         listed = await shards_of(self._source, table.stream, self._backoff)
         behind = await self._behind(str(table.stream), listed, known, settled=settled)
@@ -193,14 +202,16 @@ class Gate:
         )
         return sum(not self._shards[shard.shard_id].passed for shard in listed)
 
-    def _hopeless(self, known: Known, stream: str | None) -> Standing | None:
-        """Return why no waiting helps, if so."""
+    def _hopeless(self, known: Known, stream: str | None, *, starting: bool) -> Standing | None:
+        """Return why no waiting helps, if so, or that nobody has begun yet."""
         why = why_lost(known, stream, None, self._clock())
         if why is not None:
             hint = HistoryLostError.hint.replace("NAME", self._mirror.name)
             lost = self._standing(f"history is lost: {why}", hint, hopeless=True)
             return msgspec.structs.replace(lost, exit=Exit.HISTORY_LOST)
-        if not known.streams or read_elsewhere(known):
+        if known.lease is None and (not known.streams or read_elsewhere(known)):
+            if starting:
+                return self._standing("waiting for somebody to read the stream")
             return self._standing(
                 "no `dynamirror run` has ever read this stream; where a Lambda function applies it,"
                 " only AWS knows how far",
