@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dynamirror.deploy.bundle import BYTES_MAX, PackageError, bundle
-from dynamirror.deploy.template import ARCHITECTURE, PYTHON
+from dynamirror.deploy.template import ARCHITECTURE, PYTHON, Runtime
 
 HOST = ".".join(platform.python_version_tuple()[:2])
 HOST_ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -25,7 +25,7 @@ AARCH64, X86_64 = 183, 62
 
 @cache
 def made(architecture: str, python: str) -> bytes:
-    return bundle(architecture=architecture, python=python)
+    return bundle(Runtime(architecture=architecture, python=python))
 
 
 def opened(zipped: bytes) -> zipfile.ZipFile:
@@ -75,7 +75,7 @@ def test_a_zip_is_of_its_target_alone(architecture: str, python: str, machine: i
 
 def test_the_same_source_gives_the_same_bytes() -> None:
     """Whoever builds it again gets what was deployed."""
-    assert bundle(architecture=ARCHITECTURE, python=PYTHON) == made(ARCHITECTURE, PYTHON)
+    assert bundle(Runtime()) == made(ARCHITECTURE, PYTHON)
 
 
 def test_the_zip_is_small() -> None:
@@ -96,5 +96,5 @@ def test_the_zip_is_small() -> None:
 def test_a_target_without_wheels_is_refused_with_the_remedy() -> None:
     """A Python that nobody builds for."""
     with pytest.raises(PackageError, match=r"no wheels for Python 3\.2 on arm64") as caught:
-        bundle(architecture="arm64", python="3.2")
+        bundle(Runtime(python="3.2"))
     assert "--python" in caught.value.hint

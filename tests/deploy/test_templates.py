@@ -135,7 +135,8 @@ def test_places_that_do_not_say_are_the_deployers() -> None:
         (ONE_WAY.replace("eu-west-1", "cn-north-1"), "another partition of AWS"),
         (ONE_WAY.replace('"eu-west-1"', '"eu-west-1", profile = "other"'), 'account = "..."'),
         (
-            ONE_WAY.replace('"eu-west-1"', '"eu-west-1", account = "210987654321"'),
+            ONE_WAY.replace('"eu-west-1"', '"eu-west-1", account = "210987654321"')
+            + 'guard = "ledger"',
             "role_arn = ",
         ),
         (

@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, str] = {
     "limit": "Have a running engine write slower, or as fast as it may.",
     "redrive": "Apply parked keys again, as the source has them now.",
     "conflicts": "List the writes that lost a conflict, or bring one back.",
+    "deploy": "Put a mirror on AWS and have it follow its streams.",
+    "destroy": "Take a mirror off AWS again.",
     "template": "Write what a mirror needs on AWS as files.",
     "package": "Write the zip that functions on AWS run.",
     "replica": "Have a replica join a two-way mirror at work, or leave it.",

@@ -8,6 +8,7 @@ import click
 
 from dynamirror.cli.arguments import open_output, runtime_options
 from dynamirror.deploy.bundle import bundle, digest
+from dynamirror.deploy.template import Runtime
 
 
 @click.command("package")
@@ -36,7 +37,7 @@ def command(ctx: click.Context, *, arch: str, python: str, path: Path, as_json: 
     """  # noqa: D301 - click reads the \b
     del ctx
     output = open_output(as_json=as_json, verbose=False)
-    made = bundle(architecture=arch, python=python)
+    made = bundle(Runtime(architecture=arch, python=python))
     path.write_bytes(made)
     output.say(f"{path}: {len(made):,} bytes, for Python {python} on {arch}; {digest(made)}")
     if as_json:

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from dynamirror.cli.arguments import open_output, reporting, runtime_options
+from dynamirror.cli.sites import stack_name_option
 from dynamirror.config.load import as_written, load
 from dynamirror.deploy import names
 from dynamirror.deploy.stacks import stacks_of
@@ -31,7 +32,7 @@ from dynamirror.deploy.written import files, protections
     default="cloudformation",
     help="Templates alone, or with a Terraform module that deploys them.",
 )
-@click.option("--stack-name", metavar="NAME", help="Instead of one made from CONFIG's name.")
+@stack_name_option
 @click.option("--account", metavar="ID", default="", help="Your account, where CONFIG doesn't say.")
 @runtime_options
 @click.option(

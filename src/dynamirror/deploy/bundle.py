@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
 import dynamirror
+from dynamirror.deploy.template import Runtime
 from dynamirror.errors import DynamirrorError
 
 NEEDED = ("httptools", "msgspec")
@@ -29,8 +30,6 @@ NEVER_IMPORTED = ("cli", "demo", "deploy", "memory", "simulation", "writer")
 
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """What Lambda's architectures are called in a wheel's tag."""
-
-ARCHITECTURES = tuple(MACHINES)
 
 GLIBC_OLD, GLIBC_NEW = ("2_17",), ("2_17", "2_28")
 """Wheels of these fit Amazon Linux 2, with glibc 2.26, and Amazon Linux 2023, with 2.34."""
@@ -55,12 +54,12 @@ class PackageError(DynamirrorError):
     )
 
 
-def bundle(*, architecture: str, python: str) -> bytes:
-    """Return the zip for a target, such as ``arm64`` and ``3.14``.
+def bundle(runtime: Runtime) -> bytes:
+    """Return the zip for a target.
 
     Raises PackageError where pip can't bring the wheels.
     """
-    return zipped({**_ours(), **_theirs(architecture, python)})
+    return zipped({**_ours(), **_theirs(runtime.architecture, runtime.python)})
 
 
 def digest(zipped: bytes) -> str:

@@ -97,6 +97,13 @@ def _two_way(side: Side) -> Iterator[Grant]:
             place=there,
             table=there.table,
         )
+    if side.unversioned is Unversioned.REPORT:
+        yield Grant(
+            reason="ListWhatRaisedNoVersion",
+            actions=("DeleteItem", "PutItem", "Query"),
+            place=here,
+            table=side.checkpoints,
+        )
     for replica in (here, *side.targets):
         yield Grant(
             reason="RememberDeletes",

@@ -1,0 +1,305 @@
+"""From nothing to a mirror on AWS and back, with the packaged zip, as a user does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.deploy.emulated import BOTH_IMAGES, HERE, THERE, Cloud, cloud, wait
+
+from dynamirror.cli import deploy
+from dynamirror.deploy import rollout
+from dynamirror.deploy.grants import Json
+from dynamirror.deploy.stacks import Stack
+from dynamirror.deploy.template import Runtime, template
+from dynamirror.errors import Exit
+
+ONE_WAY = """
+[mirrors.stories]
+mode = "one-way"
+guard = "{guard}"
+on_poison = "park"
+source = {{ region = "us-east-1", table = "Stories" }}
+targets = [{{ region = "eu-west-1" }}]
+"""
+
+TWO_WAY = """
+[mirrors.sessions]
+mode = "two-way"
+replicas = [{ region = "us-east-1", table = "Sessions" }, { region = "eu-west-1" }]
+"""
+
+OURS = ("Stories-dynamirror-checkpoints", "Stories-dynamirror-parked")
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[Cloud]:
+    """A cloud of its own."""
+    with cloud(tmp_path) as one:
+        yield one
+
+
+@pytest.mark.parametrize("guard", ["order", "item", "ledger"])
+def test_a_one_way_mirror_comes_follows_and_goes(guard: str, aws: Cloud) -> None:
+    """What was there is copied, what is written is mirrored, and what was made goes again, but
+    for the user's tables.
+    """
+    config = aws.config(ONE_WAY.format(guard=guard))
+    aws.create_table(HERE, "Stories")
+    for key in ("a", "b"):
+        aws.put(HERE, "Stories", key)
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert aws.keys(THERE, "Stories") == ["a", "b"]
+    aws.put(HERE, "Stories", "c")
+    aws.client("dynamodb").delete_item(TableName="Stories", Key={"id": {"S": "a"}})
+    wait(lambda: aws.keys(THERE, "Stories") == ["b", "c"])
+    assert aws.run("verify", config).exit_code == Exit.DONE
+
+    gone = aws.run("destroy", config, "--yes", "--delete-data")
+
+    assert gone.exit_code == Exit.DONE, gone.output
+    assert aws.leftovers() == {}
+    assert [aws.tables(region) for region in (HERE, THERE)] == [["Stories"], ["Stories"]]
+    assert aws.keys(HERE, "Stories") == aws.keys(THERE, "Stories") == ["b", "c"]
+
+
+def test_a_two_way_mirror_comes_follows_and_goes(aws: Cloud) -> None:
+    """Writes in both regions meet in both; the ledgers stay until their end is asked for, and are
+    found again.
+    """
+    config = aws.config(TWO_WAY)
+    aws.create_table(HERE, "Sessions")
+    aws.put(HERE, "Sessions", "old", version=1)
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    aws.put(HERE, "Sessions", "here", version=1)
+    aws.put(THERE, "Sessions", "there", version=1)
+    for region in (HERE, THERE):
+        wait(lambda region=region: aws.keys(region, "Sessions") == ["here", "old", "there"])  # type: ignore[misc]
+    assert aws.run("verify", config).exit_code == Exit.DONE
+
+    kept = aws.run("destroy", config, "--yes")
+
+    assert kept.exit_code == Exit.DONE, kept.output
+    assert aws.leftovers() == {}
+    assert len(aws.tables(HERE)) == len(aws.tables(THERE)) == 5
+    again = aws.deploy(config, "--yes", "--json")
+    assert again.exit_code == Exit.DONE, again.output
+    aws.put(THERE, "Sessions", "again", version=1)
+    wait(lambda: "again" in aws.keys(HERE, "Sessions"))
+    aws.run("destroy", config, "--yes", "--delete-data")
+    assert aws.leftovers() == {}
+    assert aws.tables(HERE) == aws.tables(THERE) == ["Sessions"]
+
+
+def test_the_plan_changes_nothing(aws: Cloud) -> None:
+    """Without --yes it is told what each stack would get, and nothing comes to be."""
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories")
+
+    shown = aws.deploy(config)
+
+    assert shown.exit_code == Exit.DONE
+    assert "us-east-1: a new stack, dynamirror-mirrors" in shown.output
+    assert "+ StoriesFunction: AWS::Lambda::Function" in shown.output
+    assert "turn on the stream of us-east-1/Stories" in shown.output
+    assert "nothing was changed; --yes does it" in shown.output
+    assert aws.leftovers() == {}
+    assert (aws.tables(HERE), aws.tables(THERE)) == (["Stories"], [])
+
+
+def test_deploying_again_does_nothing_and_a_change_is_shown_first(aws: Cloud) -> None:
+    """What is there already is left alone; a change shows as CloudFormation's own diff."""
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories")
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+    assert "nothing to do" in aws.deploy(config).output
+
+    aws.config(ONE_WAY.format(guard="order").replace("park", "stop"))
+    shown = aws.deploy(config)
+
+    assert "changes of the stack" in shown.output
+    assert "~ StoriesFunction: AWS::Lambda::Function (Environment, Role)" in shown.output
+    assert "- StoriesParkedAlarm: AWS::CloudWatch::Alarm" in shown.output
+    assert (
+        aws.client("cloudformation").list_change_sets(StackName="dynamirror-mirrors")["Summaries"]
+        == []
+    )
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+    assert "nothing to do" in aws.deploy(config).output
+
+
+def test_what_init_made_is_adopted_and_outlives_the_stack(aws: Cloud) -> None:
+    """Tables of ours that are there already are used as they are."""
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories")
+    assert aws.run("init", config, "--yes").exit_code == Exit.DONE
+
+    done = aws.deploy(config, "--yes", "--json")
+    changes = json.loads(done.stdout)["stacks"][0]["changes"]
+
+    assert {"AWS::Lambda::Function"} <= {one["type"] for one in changes}
+    assert not {"AWS::DynamoDB::Table"} & {one["type"] for one in changes}
+    assert "nothing to do" in aws.deploy(config).output
+    aws.run("destroy", config, "--yes")
+    assert set(OURS) <= set(aws.tables(HERE))
+
+
+def test_a_mapping_waits_for_the_copy(aws: Cloud) -> None:
+    """A target that is new is copied before the stream is followed on, for guards that can't tell
+    old from new.
+    """
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories")
+    aws.put(HERE, "Stories", "a")
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+    more = '[{ region = "eu-west-1" }, { region = "eu-west-1", name = "b", table = "Copy" }]'
+    aws.config(ONE_WAY.format(guard="order").replace('[{ region = "eu-west-1" }]', more))
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert "copy us-east-1/Stories while its stream waits" in done.output
+    assert aws.keys(THERE, "Copy") == ["a"]
+    aws.put(HERE, "Stories", "b")
+    wait(lambda: aws.keys(THERE, "Copy") == aws.keys(THERE, "Stories") == ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (ONE_WAY.format(guard="order").replace("us-east-1", "us-nowhere-7"), "botocore knows"),
+        (ONE_WAY.format(guard="order").replace("Stories", "Missing"), "no table"),
+        (ONE_WAY.format(guard="order").replace('"us-east-1"', '"us-east-1", profile = "no"'), "no"),
+    ],
+)
+def test_what_is_not_there_is_told_and_nothing_is_made(config: str, told: str, aws: Cloud) -> None:
+    """An unknown region, a source that is missing, a profile that nobody has."""
+    path = aws.config(config)
+    done = aws.deploy(path, "--yes")
+
+    assert done.exit_code == Exit.UNUSABLE, done.output
+    assert told in done.output
+    assert aws.leftovers() == {}
+
+
+def test_a_stream_without_new_images_is_told_and_nothing_is_made(aws: Cloud) -> None:
+    """Its view type can't be changed: whoever reads it must be asked."""
+    aws.create_table(HERE, "Stories", "OLD_IMAGE")
+    done = aws.deploy(aws.config(ONE_WAY.format(guard="order")), "--yes")
+
+    assert done.exit_code == Exit.UNUSABLE
+    assert "the stream carries OLD_IMAGE" in done.output
+    assert "nothing was changed" in done.output
+    assert aws.leftovers() == {}
+
+
+def test_a_name_too_long_is_told(aws: Cloud) -> None:
+    """With the option that gives a shorter one."""
+    done = aws.deploy(aws.config(ONE_WAY.format(guard="order"), "m" * 130), "--yes")
+
+    assert done.exit_code == Exit.UNUSABLE
+    assert "--stack-name" in done.output
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the stack of a region fail at its end."""
+
+    def fail(region: str) -> None:
+        def with_fault(stack: Stack, runtime: Runtime) -> Json:
+            made = template(stack, runtime)
+            if stack.site.region == region:
+                last = next(name for name in made["Resources"] if name.endswith("Mapping"))
+                made["Resources"]["Fault"] = {"Type": "AWS::Logs::LogStream", "DependsOn": last}
+            return made
+
+        monkeypatch.setattr(rollout, "template", with_fault)
+
+    return fail
+
+
+def test_a_stack_that_fails_takes_all_back(
+    aws: Cloud, failing: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second region's fails: the first region's goes too, and the message names the resource,
+    the reason and the next step.
+    """
+    config = aws.config(TWO_WAY)
+    aws.create_table(HERE, "Sessions", BOTH_IMAGES)
+    failing(HERE)
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.UNUSABLE, done.output
+    assert "Fault (AWS::Logs::LogStream): " in done.output
+    assert "hint: Mend what is named above" in done.output
+    assert aws.leftovers() == {}
+    assert (aws.tables(HERE), aws.tables(THERE)) == (["Sessions"], ["Sessions"])
+    monkeypatch.undo()
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+
+
+def test_a_change_that_fails_leaves_all_as_it_was(
+    aws: Cloud, failing: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CloudFormation rolls it back, and the mirror goes on."""
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories")
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+    failing(HERE)
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.UNUSABLE, done.output
+    assert "is UPDATE_ROLLBACK_COMPLETE" in done.output
+    aws.put(HERE, "Stories", "a")
+    wait(lambda: aws.keys(THERE, "Stories") == ["a"])
+    monkeypatch.undo()
+    assert "nothing to do" in aws.deploy(config).output
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed with the stacks made and nothing copied: the next run copies and follows."""
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories")
+    aws.put(HERE, "Stories", "a")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deploy, "backfill_of", killed)
+    assert aws.deploy(config, "--yes").exit_code == Exit.INTERRUPTED
+    assert aws.stacks(HERE) == ["dynamirror-mirrors"]
+    monkeypatch.undo()
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert aws.keys(THERE, "Stories") == ["a"]
+    aws.put(HERE, "Stories", "b")
+    wait(lambda: aws.keys(THERE, "Stories") == ["a", "b"])
+
+
+def test_a_missing_permission_is_named_and_nothing_is_made(tmp_path: Path) -> None:
+    """Whoever deploys may not make change sets: the action is in the message."""
+    with cloud(tmp_path, {"AUTH": "true"}) as aws:
+        config = aws.config(ONE_WAY.format(guard="order"))
+        aws.create_table(HERE, "Stories")
+        key = aws.limited_key(["cloudformation:CreateChangeSet"])
+
+        done = aws.deploy(config, "--yes", key=key)
+
+        assert done.exit_code == Exit.UNUSABLE, done.output
+        assert "cloudformation:CreateChangeSet" in done.output
+        assert "hint: " in done.output
+        assert {name for name in aws.leftovers() if "stacks" in name or name == "buckets"} == set()
