@@ -14,7 +14,7 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 def test_every_page_that_is_named_is_there() -> None:
     """A link that leads nowhere is worse than none."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     missing = [
         f"{page.name}: {link}"
         for page in pages

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.engine.regions import SIMPLE, Regions
+from tests.engine.regions import SIMPLE, SOURCE, TARGET, Regions
 from tests.engine.test_preflight import checked
 from tests.engine.test_provision import RICH
 
-from dynamirror.config.model import Deletes
+from dynamirror.config.model import Deletes, Side
 from dynamirror.core.values import Wire
 from dynamirror.core.view.lens import View
 from dynamirror.core.view.shape import Shape
@@ -279,3 +279,28 @@ def test_a_target_that_sees_a_view_gets_the_views_key() -> None:
         made_plan = regions.plan(mend=True)
         assert made_plan.steps == ()
         assert [one for one in made_plan.findings if one.severity is not Severity.NOTE] == []
+
+
+def test_the_strongest_replica_is_the_model() -> None:
+    """Of two replicas that differ only one is mended, or each would be made like the other."""
+    sides = tuple(
+        Side(
+            name="stories",
+            source=one,
+            targets=(other,),
+            replicas=(SOURCE, TARGET),
+        )
+        for one, other in ((SOURCE, TARGET), (TARGET, SOURCE))
+    )
+    regions = Regions()
+    regions.source()
+    regions.init(*sides)
+    update(regions.us, DeletionProtectionEnabled=True)
+    update(regions.eu, TableClass="STANDARD_INFREQUENT_ACCESS")
+
+    steps = regions.init(*sides, mend=True)
+
+    assert [(step.place.region, step.sentence) for step in steps] == [
+        ("eu-west-1", "eu-west-1/Stories: protect it from deletion"),
+        ("eu-west-1", "eu-west-1/Stories: make its class STANDARD"),
+    ]

@@ -49,6 +49,9 @@ STARTING_S = 15.0
 LOOK_S = 0.5
 """Time between two looks: two reads of a shard in a second, beside an engine's four."""
 
+PARKED_LOOK_S = 5.0
+"""Time between two looks at what is parked, each of which reads all of it."""
+
 ROUNDS_TWO_WAY = 3
 """A record, the raised one that may follow it, and at the other replica the record of the put."""
 
@@ -138,6 +141,8 @@ class Gate:
         self._backoff = backoff
         self._shards: dict[str, Passing] = {}
         self._listed: list[str] = []
+        self._parked_keys = 0
+        self._parked_at_s = 0.0
 
     def begin(self) -> None:
         """Begin a round: what has been written by now is waited for."""
@@ -166,7 +171,10 @@ class Gate:
         self.passed = not parked
         if parked:
             keys = "1 key is" if parked == 1 else f"{parked:,} keys are"
-            hint = "Mend the cause, then run `dynamirror redrive CONFIG`."
+            hint = (
+                "What waits for a target that is away comes by itself; for the rest, mend the"
+                " cause, then run `dynamirror redrive CONFIG`."
+            )
             return self._standing(f"{keys} parked", hint, parked_keys=parked)
         return Standing(mirror=self._mirror.title, drained=True, exit=Exit.DONE)
 
@@ -177,10 +185,15 @@ class Gate:
             return Known()
 
     async def _parked(self) -> int:
-        try:
-            return len({row["k"] async for row in self._parking.rows()})
-        except NotFoundError:
-            return 0
+        """Return how many keys are parked; where some are, that stays true for a while."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._parked_keys or now_s - self._parked_at_s >= PARKED_LOOK_S:
+            try:
+                self._parked_keys = len({row["k"] async for row in self._parking.rows()})
+            except NotFoundError:
+                self._parked_keys = 0
+            self._parked_at_s = now_s
+        return self._parked_keys
 
     async def _behind(
         self, stream: str, listed: Sequence[Shard], known: Known, *, settled: bool
@@ -249,4 +262,8 @@ def _told(behind: int, known: Known, now_ms: int) -> str:
     shards = "1 shard is" if behind == 1 else f"{behind} shards are"
     if known.lease is None or known.lease["until_ms"] <= now_ms:
         return f"{shards} behind, and nobody reads the stream: run `dynamirror run CONFIG`"
+    if known.paused_for(now_ms):
+        return (
+            f"{shards} behind, and the mirror is paused (`dynamirror status CONFIG` says by whom)"
+        )
     return f"{shards} behind"
