@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ class Shown:
     def _far(self, doing: str, title: str, done: int, expected: int) -> None:
         if self._progress is None:
             self._progress = self._acts.enter_context(self._output.progress(doing))
-        self._progress.update(f"  {title}", done, expected)
+        self._progress.update(title, done, expected)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -108,7 +109,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     help="The Python that has the embedded server installed; `make demo` sees to it.",
 )
 @click.option("--serve", is_flag=True, help="Keep mirroring afterwards, to try it by hand.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long applications write.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3_600),
+    default=20.0,
+    show_default=True,
+    help="How long applications write.",
+)
 @click.pass_context
 def command(ctx: click.Context, server_python: str, *, serve: bool, seconds: float) -> None:
     """See a mirror at work: two regions on this machine, no AWS account.
@@ -125,7 +132,12 @@ def command(ctx: click.Context, server_python: str, *, serve: bool, seconds: flo
     Exit status: 0 all tables are equal, 1 they are not, 2 error.
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=False, verbose=False)
-    with EmbeddedServer(server_python) as server, tempfile.TemporaryDirectory() as folder:
+    # SIGTERM ends it as Ctrl-C does, so that server and folder go with it.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with (
+        EmbeddedServer(server_python) as server,
+        tempfile.TemporaryDirectory(prefix="dynamirror-demo-") as folder,
+    ):
         config = Path(folder, "mirrors.toml")
         config.write_text(configuration(server.url))
         wiring = Wiring(load(str(config)), connect=connected)
@@ -163,11 +175,26 @@ def _told(output: Output, ended: Ended) -> bool:
         else:
             told = f"{compared.missing} missing, {compared.extra} extra"
             output.say(f"NOT EQUAL: {name}: {told}, {compared.different} different", "bad")
+    _tell_conflicts(output, ended)
+    return all(compared.equal for compared in ended.compared.values())
+
+
+def _tell_conflicts(output: Output, ended: Ended) -> None:
+    one = ended.example
+    if one is None:
+        output.say("No two regions changed the same session at once this time: no conflicts.")
+        return
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in ended.conflicts.items())
     lost = counted(sum(ended.conflicts.values()), "write")
-    output.say(f"Both regions changed the same session at once: {lost} lost ({reasons or 'none'}).")
-    output.say("Each is kept whole: dynamirror conflicts CONFIG lists them, or restores one.")
-    return all(compared.equal for compared in ended.compared.values())
+    output.say(f"Both regions changed the same session at once: {lost} lost ({reasons}).")
+    output.say(
+        f"For instance {one.key['id']['S']}: version {one.loser.version} of {one.loser.origin} was"
+        f" {one.reason} by version {one.winner.version} of {one.winner.origin}."
+        if one.reason != "unversioned"
+        else f"For instance {one.key['id']['S']}, saved without a version in {one.replica}."
+    )
+    output.say("Each is kept whole in a journal: `dynamirror conflicts CONFIG` lists them, and")
+    output.say("`dynamirror conflicts restore CONFIG ID` brings one back (`make demo SERVE=1`).")
 
 
 def connected(place: Place, transport: Transport) -> DynamoDB:

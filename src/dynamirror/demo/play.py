@@ -21,6 +21,7 @@ from dynamirror.engine.compared import Compared
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.copier import Copied
 from dynamirror.engine.furniture import observe
+from dynamirror.engine.journal import Conflict
 from dynamirror.engine.provision import plan
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import DynamirrorError
@@ -90,6 +91,8 @@ class Ended(msgspec.Struct, frozen=True):
     """By mirror."""
     conflicts: dict[str, int]
     """Writes that lost and are in the journal, by reason."""
+    example: Conflict | None
+    """One of them, if there is any."""
 
 
 class Stage(Protocol):
@@ -138,41 +141,52 @@ async def play(wiring: Wiring, script: Script, stage: Stage) -> Ended:
         f"dynamirror init: {stories.TABLE} one-way, {sessions.TABLE} two-way: what is missing?"
     )
     made = plan(mirrors, await observe(mirrors, wiring.api, wiring.backoff))
-    await carry_out(made, wiring.api, wiring.backoff, lambda step: stage.note(step.sentence))
+    await carry_out(made, wiring.api, wiring.backoff, lambda _: None)
+    for step in made.steps:
+        if step.operation != "UpdateTimeToLive":
+            stage.note(step.sentence)
+    stage.note("let the rows of dynamirror's own tables expire")
 
     stage.act("dynamirror backfill: copy what is there")
-    await asyncio.gather(*(_copy(wiring, mirror, stage) for mirror in mirrors))
+    copied = await asyncio.gather(*(_copy(wiring, mirror, stage) for mirror in mirrors))
+    for mirror, items in zip(mirrors, copied, strict=True):
+        stage.note(f"{mirror.title}: {items:,} items copied")
 
     stage.act(f"dynamirror run: follow, while {sessions.TABLE} is written in both regions at once")
     consumers = [consumer_of(wiring, mirror) for mirror in mirrors]
-    engine = asyncio.gather(*(consumer.run() for consumer in consumers))
+    running = [asyncio.create_task(consumer.run()) for consumer in consumers]
+    engine = asyncio.gather(*running)
     try:
         await _write(engine, consumers, _applications(wiring, script), script, stage)
         stage.act("dynamirror verify: compare all tables, item by item")
         compared = await asyncio.gather(
             *(_compare(wiring, mirror, stage) for mirror in mirrors if mirror.compared)
         )
-        conflicts = await _conflicts(wiring)
+        lost = await _lost(wiring)
     finally:
         engine.cancel()
-        await asyncio.gather(engine, return_exceptions=True)
+        await asyncio.gather(engine, *running, return_exceptions=True)
     names = [mirror.name for mirror in mirrors if mirror.compared]
-    return Ended(dict(zip(names, compared, strict=True)), conflicts)
+    reasons = Counter(conflict.reason for conflict in lost)
+    example = lost[0] if lost else None
+    return Ended(dict(zip(names, compared, strict=True)), dict(reasons.most_common()), example)
 
 
 async def keep_running(wiring: Wiring) -> None:
     """Go on mirroring until cancelled, for somebody who wants to try it by hand."""
-    await asyncio.gather(*(consumer_of(wiring, mirror).run() for mirror in wiring.config.mirrors))
+    async with asyncio.TaskGroup() as tasks:
+        for mirror in wiring.config.mirrors:
+            tasks.create_task(consumer_of(wiring, mirror).run())
 
 
 def _api(wiring: Wiring, mirror: Mirror, place: Place) -> DynamoDB:
     return wiring.api(place, mirror.transport)
 
 
-async def _copy(wiring: Wiring, mirror: Mirror, stage: Stage) -> None:
+async def _copy(wiring: Wiring, mirror: Mirror, stage: Stage) -> int:
     title = mirror.title
     copied = await backfill_of(wiring, mirror).run(lambda so_far: stage.copied(title, so_far))
-    stage.note(f"{title}: {copied.items:,} items read and copied")
+    return copied.items
 
 
 async def _compare(wiring: Wiring, mirror: Mirror, stage: Stage) -> Compared:
@@ -182,11 +196,11 @@ async def _compare(wiring: Wiring, mirror: Mirror, stage: Stage) -> Compared:
     )
 
 
-async def _conflicts(wiring: Wiring) -> dict[str, int]:
+async def _lost(wiring: Wiring) -> list[Conflict]:
     (side, *_) = [mirror for mirror in wiring.config.mirrors if isinstance(mirror, Side)]
     journal = journal_of(wiring, side)
-    reasons = Counter([conflict.reason async for conflict in journal.conflicts()])
-    return dict(reasons.most_common())
+    found = [conflict async for conflict in journal.conflicts()]
+    return sorted(found, key=lambda conflict: (conflict.at_ms, conflict.id))
 
 
 def _applications(wiring: Wiring, script: Script) -> list[tuple[Application, float]]:
@@ -235,9 +249,10 @@ async def _write(
                 raise DynamirrorError(f"the engine had not caught up {DRAIN_S_MAX:.0f} s after")
     finally:
         writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
     writing.result()
     for consumer, (one, _) in zip(consumers, applications, strict=True):
-        counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(one.writes.items()))
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in one.writes.most_common())
         mirror = consumer.links.mirror
         told = f"{mirror.source.table} in {mirror.source.region}"
         stage.note(f"{told}: {one.writes.total():,} writes: {counts}")

@@ -26,7 +26,13 @@ BUSY_SHARE = 0.12
 
 WRITES_AT_ONCE = 4
 
-_KINDS = {"save": 45, "unaware save": 15, "unaware put": 10, "delete": 15, "again": 15}
+_KINDS = {
+    "saved": 45,
+    "saved without a version": 15,
+    "replaced without a version": 10,
+    "deleted": 15,
+    "made again": 15,
+}
 
 _PAGES = "home search basket checkout account help orders".split()  # noqa: SIM905
 
@@ -67,14 +73,14 @@ class Writer:
         number = self._draw.choice(self._mine)
         if self._draw.random() < BUSY_SHARE:
             number = self._draw.randrange(BUSY)
-        elif kind == "again" and self._gone:
+        elif kind == "made again" and self._gone:
             number = self._gone.pop(0)
         self.writes[kind] += 1
         key = {"TableName": TABLE, "Key": {"id": _id(number)}}
-        if kind == "delete":
+        if kind == "deleted":
             self._gone.append(number)
             await send(self._api, "DeleteItem", encode(key))
-        elif kind == "unaware put":
+        elif kind == "replaced without a version":
             request = {"TableName": TABLE, "Item": _session(number, self._draw)}
             await send(self._api, "PutItem", encode(request))
         else:
@@ -83,7 +89,7 @@ class Writer:
     def _update(self, kind: str) -> Wire:
         update = "SET page = :page ADD clicks :one"
         values = {":page": {"S": self._draw.choice(_PAGES)}, ":one": {"N": "1"}}
-        if kind == "unaware save":
+        if kind == "saved without a version":
             return {"UpdateExpression": update, "ExpressionAttributeValues": values}
         return {
             "UpdateExpression": update.replace(

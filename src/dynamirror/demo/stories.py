@@ -77,6 +77,9 @@ async def put_all(api: DynamoDB, table: str, items: Sequence[Wire]) -> None:
             entries = answer.get("UnprocessedItems", {}).get(table, [])
 
 
+_KINDS = {"new": 15, "edited": 45, "replaced": 20, "deleted": 10, "made again": 10}
+
+
 class Writer:
     """An application at work: saves, edits, deletes, and brings deleted stories back."""
 
@@ -100,23 +103,21 @@ class Writer:
         await asyncio.gather(*(one_after_another() for _ in range(WRITES_AT_ONCE)))
 
     async def _write(self) -> None:
-        kind = self._draw.choices(("new", "edit", "save", "delete", "again"), (15, 45, 20, 10, 10))[
-            0
-        ]
+        (kind,) = self._draw.choices(list(_KINDS), list(_KINDS.values()))
         number = self._draw.randrange(self._next)
         if kind == "new":
             number, self._next = self._next, self._next + 1
-        elif kind == "again":
+        elif kind == "made again":
             number = next((n for n in range(number, self._next) if n not in self._there), number)
         self.writes[kind] += 1
-        if kind == "delete":
+        if kind == "deleted":
             self._there.discard(number)
             await send(
                 self._api, "DeleteItem", encode({"TableName": TABLE, "Key": {"id": _id(number)}})
             )
             return
         self._there.add(number)
-        if kind == "edit":
+        if kind == "edited":
             request = {
                 "TableName": TABLE,
                 "Key": {"id": _id(number)},
