@@ -288,8 +288,8 @@ class PutOverNothing(TwoWay):
 class NoStamp(TwoWay):
     """puts without a stamp"""
 
-    def _put(self, record: StreamRecord, seen: dict[str, int], new: View, inserted: bool) -> Put:  # noqa: FBT001
-        put = super()._put(record, seen, new, inserted)
+    def _put(self, record: StreamRecord, seen: dict[str, int], new: View) -> Put:
+        put = super()._put(record, seen, new)
         image = dict(opened(put.image))
         del image[self.mesh.stamp_attribute]
         return msgspec.structs.replace(put, image=image)
@@ -298,8 +298,8 @@ class NoStamp(TwoWay):
 class NoSeen(TwoWay):
     """``seen`` is not carried: every image that is replaced looks like a conflict"""
 
-    def _put(self, record: StreamRecord, seen: dict[str, int], new: View, inserted: bool) -> Put:  # noqa: FBT001
-        put = super()._put(record, seen, new, inserted)
+    def _put(self, record: StreamRecord, seen: dict[str, int], new: View) -> Put:
+        put = super()._put(record, seen, new)
         image = self.marks.stamped(put.image, Stamp(put.rank, {put.rank.origin: put.rank.version}))
         return msgspec.structs.replace(put, image=image)
 
@@ -315,8 +315,8 @@ class NoJournalOfPuts(TwoWay):
 class NoJournalOfDeletes(TwoWay):
     """saves that are deleted are not journaled"""
 
-    def _unseen(self, tombstone: Tombstone, old: View, high: Rank, *, hidden: bool) -> bool:
-        del tombstone, old, high, hidden
+    def _unseen(self, *_: object, outranked: bool) -> bool:
+        del outranked
         return False
 
     def _knew(self, *_: object) -> bool:
@@ -350,12 +350,20 @@ class OtherOrder(TwoWay):
         return intercepted(steps, lambda ask: change(ask) if ask.operation == "PutItem" else ask)
 
 
+class ForgottenSoon(TwoWay):
+    """tombstones expire while records of before are still to come"""
+
+    def _until(self, record: StreamRecord) -> int:
+        return int(record.created_at) + 86_400
+
+
 MUTANTS: dict[str, type[TwoWay]] = {
     kind.__name__: kind for kind in TwoWay.__subclasses__() if kind.__module__ == __name__
 }
 
 RARE: dict[str, tuple[str, ...]] = {
     "ExpiryIsDelete": ("expiring-many",),
+    "ForgottenSoon": ("ageing-many",),
     "RemovalByVersion": ("hybrid-many",),
     "PutOverUnversioned": ("unaware-replayed",),
 }
@@ -374,7 +382,7 @@ KILLERS: dict[str, tuple[str, int]] = {
     "NoLift": ("add-quiet", 0),
     "LiftAnything": ("mixed-quiet", 13),
     "NoEcho": ("hybrid-many", 0),
-    "EveryRemovalIsOurs": ("add-quiet", 10),
+    "EveryRemovalIsOurs": ("mixed-quiet", 133),
     "RemovalByVersion": ("hybrid-many", 612),
     "NoResume": ("mixed-many", 31),
     "NoFloor": ("unaware-quiet", 0),
@@ -387,7 +395,8 @@ KILLERS: dict[str, tuple[str, int]] = {
     "NoStamp": ("hybrid-many", 0),
     "NoSeen": ("hybrid-one", 24),
     "NoJournalOfPuts": ("hybrid-many", 0),
-    "NoJournalOfDeletes": ("hybrid-many", 11),
+    "NoJournalOfDeletes": ("add-many", 1),
+    "ForgottenSoon": ("ageing-many", 1336),
     "ExpiryIsDelete": ("expiring-many", 279),
     "DeleteNothing": ("hybrid-one", 7),
     "OtherOrder": ("mixed-quiet", 0),

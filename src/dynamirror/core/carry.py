@@ -12,6 +12,7 @@ from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Tombstone
 from dynamirror.core.mesh import Answer, Ask, Delete, Here, Put, Replica, Steps
 from dynamirror.core.rank import Rank, fit, number
+from dynamirror.core.reconcile import COUNTERS_BELOW
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Condition, Seen, View
 from dynamirror.core.values import Image
@@ -125,6 +126,10 @@ class Carrying(Here):
             return not self.marks.differing(delete.record.old_image or {}, image)
         if gone.mirrored:
             return True  # or not: where it was made, that is known
+        if rank.version < COUNTERS_BELOW:
+            # What its region had seen of ours was put there before: this was made since, by a
+            # counter that started again. (Or a third region's save is late: one too many.)
+            return False
         if not gone.versioned or seen.get(rank.origin) != rank.version:
             return False
         return before is None or not restarted(before, rank, delete.rank, seen)

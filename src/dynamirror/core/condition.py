@@ -49,6 +49,8 @@ class Condition:
     bare: tuple[str, ...]
     literals: Mapping[str, Wire]
     """What its literals stand for, to be passed with the values."""
+    weighs: bool = False
+    """Whether ``check`` looks at values themselves, not at their types alone."""
 
     def check(self, names: Names, values: Values) -> None:
         """Raise ExpressionError unless the names and values given make sense of it."""
@@ -75,7 +77,12 @@ def parse_condition(text: str, *, allow_literals: bool = False) -> Condition:
     parser.words.finish()
     words = parser.words
     return Condition(
-        node, tuple(words.aliases), tuple(words.values), tuple(words.bare), words.literals
+        node,
+        tuple(words.aliases),
+        tuple(words.values),
+        tuple(words.bare),
+        words.literals,
+        parser.weighs,
     )
 
 
@@ -84,6 +91,7 @@ class _Parser:
 
     def __init__(self, text: str, *, allow_literals: bool) -> None:
         self.words = Reader(text, allow_literals=allow_literals)
+        self.weighs = False
         self._grouped: Node | None = None
 
     def disjunction(self) -> Node:
@@ -146,6 +154,7 @@ class _Parser:
             low = self._operand()
             if not self.words.takes_keyword("AND"):
                 raise self.words.wrong("AND and the higher value of BETWEEN")
+            self.weighs = True
             return Between(operand, low, self._operand())
         if self.words.takes_keyword("IN"):
             return In(operand, self._options())
@@ -202,5 +211,6 @@ class _Parser:
         operand = self._operand()
         self.words.expect(",")
         kind = self.words.value()
+        self.weighs = True
         self.words.expect(")")
         return HasType(operand, kind)

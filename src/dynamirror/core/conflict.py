@@ -51,6 +51,11 @@ class Loss(msgspec.Struct, frozen=True):
     reason: Reason
 
 
+def digest(image: Image) -> str:
+    """Return what tells an image from others of its key, however it is spelled."""
+    return hashlib.sha256(_sorted(opened(image))).hexdigest()[:12]
+
+
 def journal_rows(mirror: str, days: int, loss: Loss) -> Iterator[Wire]:
     """Yield the rows that keep a loss; the one that tells of it comes last.
 
@@ -58,12 +63,11 @@ def journal_rows(mirror: str, days: int, loss: Loss) -> Iterator[Wire]:
     kept as JSON text: of two large ones, in parts.
     """
     record = loss.record
-    digest = hashlib.sha256(_sorted(opened(loss.loser))).hexdigest()[:12]
     images = encode({"loser": loss.loser, "winner": loss.winner}).decode()
     parts = [images[at : at + PART_BYTES] for at in range(0, len(images), PART_BYTES)]
     at_ms = int(record.created_at * 1_000)
     rank = loss.loser_rank
-    at = f"{rank.version:038d}#{rank.origin}#{digest}"
+    at = f"{rank.version:038d}#{rank.origin}#{digest(loss.loser)}"
     common = {
         "k": row_key(mirror, record.key),
         "mirror": mirror,

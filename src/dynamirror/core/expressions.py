@@ -205,8 +205,10 @@ class Path:
     def resolved(self, names: Names) -> tuple[Step, ...]:
         """Return the path with real names. Raises ExpressionError for an alias without one."""
         return tuple(
-            self._real(step, names) if isinstance(step, str) and step[0] == "#" else step
-            for step in self.steps
+            [
+                self._real(step, names) if isinstance(step, str) and step[0] == "#" else step
+                for step in self.steps
+            ]
         )
 
     def _real(self, alias: str, names: Names) -> str:

@@ -81,9 +81,7 @@ class Ledger:
         if tombstone.mark is not None:
             update += ", #m = :m"
             names["#m"] = "mark"
-            mark = tombstone.mark
-            members = {"number": {"S": str(mark.number)}, "version": number(mark.version)}
-            values[":m"] = {"M": members}
+            values[":m"] = _mark_wire(tombstone.mark)
         return {
             "TableName": table,
             "Key": {"k": {"S": key}},
@@ -93,6 +91,17 @@ class Ledger:
             "ExpressionAttributeValues": values,
             "ReturnValues": "ALL_OLD",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def note(self, table: str, key: str, mark: Mark) -> Wire:
+        """Return the UpdateItem that notes a delete in the row of another's tombstone."""
+        return {
+            "TableName": table,
+            "Key": {"k": {"S": key}},
+            "UpdateExpression": "SET #m = :m",
+            "ConditionExpression": "attribute_exists(#u)",
+            "ExpressionAttributeNames": {"#m": "mark", "#u": "until"},
+            "ExpressionAttributeValues": {":m": _mark_wire(mark)},
         }
 
     def raise_floor(
@@ -158,3 +167,7 @@ class Ledger:
         listed = ", ".join(f":o{place}" for place in range(len(origins)))
         more = {f":o{place}": {"S": name} for place, name in enumerate(origins)}
         return f"{text} OR ({same} ({listed}))", {**values, **more}
+
+
+def _mark_wire(mark: Mark) -> Wire:
+    return {"M": {"number": {"S": str(mark.number)}, "version": number(mark.version)}}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,11 @@ from dynamirror.core.rank import Peers, Rank
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Bounds, Marks
 from dynamirror.core.values import Image, Wire, row_key
+
+V = TypeVar("V")
+
+REMEMBERED_MAX = 10_000
+"""Keys remembered for a reason: more than ever have it at a time, and a bound."""
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -93,6 +99,21 @@ class Delete(msgspec.Struct, frozen=True):
     """Of the image that it removed at its own replica; None: an unversioned write's."""
 
 
+class Hidden(msgspec.Struct, frozen=True):
+    """An image that no other replica has seen, for its version was given before."""
+
+    record: StreamRecord
+    """That made it."""
+    floor: Rank
+
+
+class Again(msgspec.Struct, frozen=True):
+    """An item that was inserted below a tombstone."""
+
+    tombstone: Tombstone
+    versioned: bool = True
+
+
 Steps = Generator[Ask, Answer, None]
 Verdict = Put | Delete | Skip
 Judgement = Generator[Ask, Answer, Verdict]
@@ -112,12 +133,15 @@ class Here:
         self._mine = self._replicas[here]
         self.conflicts = 0
         """Writes that lost and were journaled; one that is noticed twice counts twice."""
+        # What follows is lost with the process, so it decides nothing but what is journaled.
         # Unversioned writes whose fate their key's next record tells: what is here now doesn't.
-        # Lost with the process, so it decides nothing but what is journaled.
-        self._hidden: dict[str, StreamRecord] = {}
+        self._hidden: dict[str, Hidden] = {}
         # Likewise the keys that were brought back or made again below a tombstone: their versions
-        # may be ones that others saw of an earlier item: up to what the delete had seen.
-        self._again: dict[str, int] = {}
+        # may be ones that others saw of an earlier item: those below that delete, or that it saw.
+        self._again: dict[str, Again] = {}
+        # What the mirror had put before an application changed it: should the same put land once
+        # more, over a version that was lowered, it looks like that application's.
+        self._placed: dict[str, tuple[Rank, str]] = {}
 
     def _read(self, record: StreamRecord, now_ms: int) -> Generator[Ask, Answer, Entry]:
         row = row_key(self.mesh.mirror, record.key)
@@ -132,3 +156,10 @@ class Here:
 
     def _until(self, record: StreamRecord) -> int:
         return int(record.created_at) + self.mesh.tombstone_days * 86_400
+
+
+def remember(memory: dict[str, V], row: str, what: V) -> None:
+    """Note something of a key, and forget what was noted first where too much is."""
+    while len(memory) >= REMEMBERED_MAX:
+        del memory[next(iter(memory))]
+    memory[row] = what

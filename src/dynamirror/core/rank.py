@@ -68,12 +68,13 @@ def version_of(value: Wire | None) -> int | None:
     if value is None:
         return None
     text = value.get("N")
-    if isinstance(text, str) and not text.isdigit():
+    if isinstance(text, str) and not text.isdecimal():
         try:
             text = canonical_number(text)
         except ValueError:
             text = None
-    if text is None or not text.isdigit() or len(text.lstrip("0")) > VERSION_DIGITS_MAX:
+    fits = isinstance(text, str) and text.isdecimal()
+    if text is None or not fits or len(text.lstrip("0")) > VERSION_DIGITS_MAX:
         raise UnfitError(
             f"the version is not a whole number from 0 to below 10^{VERSION_DIGITS_MAX}: {value!r}"
         )

@@ -8,7 +8,8 @@ to whoever made the image; it tells a conflict from a continuation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -61,12 +62,7 @@ class Marks:
         self.version_attribute = version_attribute
         self.stamp_attribute = stamp_attribute
         self._needle = encode(stamp_attribute)
-        shape = msgspec.defstruct(
-            "_Marked",
-            [("version", dict[str, Any] | None, None), ("stamp", dict[str, Any] | None, None)],
-            rename={"version": version_attribute, "stamp": stamp_attribute},
-        )
-        self._decode = msgspec.json.Decoder(shape).decode
+        self._decode = _decoder(version_attribute, stamp_attribute)
 
     def view(self, image: Image, at: str) -> View:
         """Return how an image looks at a replica. Parses no more of it than our two attributes.
@@ -118,6 +114,16 @@ class Marks:
                 f"the item has an attribute {self.stamp_attribute!r} that is not ours: "
                 "give the mirror another stamp_attribute"
             ) from None
+
+
+@lru_cache(maxsize=64)
+def _decoder(version_attribute: str, stamp_attribute: str) -> Callable[[Any], Any]:
+    shape = msgspec.defstruct(
+        "_Marked",
+        [("version", dict[str, Any] | None, None), ("stamp", dict[str, Any] | None, None)],
+        rename={"version": version_attribute, "stamp": stamp_attribute},
+    )
+    return msgspec.json.Decoder(shape).decode
 
 
 def merged(*seen: Seen) -> dict[str, int]:

@@ -23,17 +23,24 @@ from collections.abc import Generator
 import msgspec
 
 from dynamirror.core.carry import Carrying, restarted
-from dynamirror.core.conflict import Loss, Reason
-from dynamirror.core.mesh import Answer, Ask, Delete, Judgement, Put, Skip, Steps
+from dynamirror.core.conflict import Loss, Reason, digest
+from dynamirror.core.mesh import (
+    Again,
+    Answer,
+    Ask,
+    Delete,
+    Judgement,
+    Put,
+    Skip,
+    Steps,
+    remember,
+)
 from dynamirror.core.rank import Rank
 from dynamirror.core.reconcile import COUNTERS_BELOW
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.removal import Removing
 from dynamirror.core.stamp import Stamp, View, merged
 from dynamirror.core.values import row_key, same
-
-AGAIN_MAX = 10_000
-"""Keys remembered as made again: more than are ever so at a time, and a bound."""
 
 
 class TwoWay(Removing, Carrying):
@@ -62,41 +69,50 @@ class TwoWay(Removing, Carrying):
 
     def _changed(self, record: StreamRecord, old: View, new: View, now_ms: int) -> Judgement:
         hidden = self._unhidden(record)
+        stamp_kept = old.stamp is not None and new.stamp == old.stamp
+        if stamp_kept and old.placed:
+            self._note_placed(record, old.rank)
         if not self.raises(old.rank, new.rank):
             if same(record.old_image or {}, record.new_image or {}):
                 return Skip.UNCHANGED
             return (yield from self._unversioned(record, old, new, now_ms))
-        if new.placed and old.stamp is not None and new.stamp == old.stamp:
+        if new.placed and stamp_kept:
             # Not our write, which always brings a stamp of its own: a version that came to be the
-            # stamp's, after it was lowered.
+            # stamp's, after it was lowered. Or ours once more, over a lowered one.
+            if self._put_again(record, old, new):
+                yield from self._journal_loss(record, old, new, Reason.UNVERSIONED)
             return (yield from self._unversioned(record, old, new, now_ms))
         if new.placed:
             if hidden is not None:
-                yield from self._lose(hidden, record.new_image, new.rank)
+                yield from self._lose(hidden.record, record.new_image, new.rank)
             else:
                 yield from self._overwritten(record, old, new, now_ms)
             return Skip.ECHO
-        seen = old.known()
-        if not old.versioned and new.stamp is None:
-            # A raised image: what the put that dropped version and stamp had replaced.
-            floor = (yield from self._read(record, now_ms)).floor
-            seen = merged(seen, {floor.origin: floor.version} if floor else {})
-        return self._put(record, seen, new, inserted=False)
+        if hidden is not None and new.rank <= hidden.floor:
+            self._hide(record, hidden.floor)
+        return self._put(record, (yield from self._known(record, old, new, now_ms)), new)
+
+    def _known(
+        self, record: StreamRecord, old: View, new: View, now_ms: int
+    ) -> Generator[Ask, Answer, dict[str, int]]:
+        """Return what whoever saved an image had seen."""
+        if old.versioned or new.stamp is not None:
+            return old.known()
+        # A raised image: what the put that dropped version and stamp had replaced.
+        floor = (yield from self._read(record, now_ms)).floor
+        return merged(old.known(), {floor.origin: floor.version} if floor else {})
 
     def _inserted(self, record: StreamRecord, new: View, now_ms: int) -> Judgement:
         if not new.versioned:
             return (yield from self._unversioned(record, None, new, now_ms))
         tombstone = (yield from self._read(record, now_ms)).tombstone
         if tombstone is not None and tombstone.rank >= new.rank:
-            while len(self._again) >= AGAIN_MAX:
-                del self._again[next(iter(self._again))]
-            row = row_key(self.mesh.mirror, record.key)
-            self._again[row] = tombstone.seen.get(self.here, -1)
+            remember(self._again, row_key(self.mesh.mirror, record.key), Again(tombstone))
             yield from self._reconcile(record, new, tombstone)
             return Skip.OUTRANKED
         if new.mirrored:
             return Skip.ECHO
-        return self._put(record, dict(tombstone.seen) if tombstone else {}, new, inserted=True)
+        return self._put(record, dict(tombstone.seen) if tombstone else {}, new)
 
     def resync(self, record: StreamRecord, now_ms: int) -> Judgement:
         """Return what carries the present state of an item to the others: of ``record`` only the
@@ -112,7 +128,7 @@ class TwoWay(Removing, Carrying):
         new = self.marks.view(record.new_image, self.here)
         if not new.versioned:
             return (yield from self._unversioned(record, None, new, now_ms))
-        return self._put(record, {}, new, inserted=True)
+        return self._put(record, {}, new)
 
     def squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
         """Return the one record that stands for two of a key in a row; None: each is needed.
@@ -136,10 +152,11 @@ class TwoWay(Removing, Carrying):
         """Rule 0: tell whether a change raised the rank, as every versioned write does."""
         return new > old
 
-    def _put(self, record: StreamRecord, seen: dict[str, int], new: View, inserted: bool) -> Put:  # noqa: FBT001
+    def _put(self, record: StreamRecord, seen: dict[str, int], new: View) -> Put:
         image = record.new_image or {}
         stamp = Stamp(new.rank, merged(seen, new.known()))
         row = row_key(self.mesh.mirror, record.key)
+        inserted = record.old_image is None
         return Put(new.rank, record.keys, row, self.marks.stamped(image, stamp), inserted)
 
     def _overwritten(self, record: StreamRecord, old: View, new: View, now_ms: int) -> Steps:
@@ -157,23 +174,40 @@ class TwoWay(Removing, Carrying):
                 yield from self._numbered_twice(record, old, new, self._again.get(row), now_ms)
             ):
                 return
-        loser, winner = record.old_image or {}, record.new_image
-        yield from self._journal(
-            Loss(record, loser, old.rank, winner, new.rank, Reason.OVERWRITTEN)
-        )
+        yield from self._journal_loss(record, old, new, Reason.OVERWRITTEN)
+
+    def _journal_loss(self, record: StreamRecord, old: View, new: View, reason: Reason) -> Steps:
+        loser = record.old_image or {}
+        yield from self._journal(Loss(record, loser, old.rank, record.new_image, new.rank, reason))
+
+    def _note_placed(self, record: StreamRecord, rank: Rank) -> None:
+        row = row_key(self.mesh.mirror, record.key)
+        if self._placed.get(row, (None,))[0] != rank:
+            remember(self._placed, row, (rank, digest(record.old_image or {})))
+
+    def _put_again(self, record: StreamRecord, old: View, new: View) -> bool:
+        """Tell whether a lowered image was replaced by the one that our mirror had put before."""
+        if old.rank.version >= new.rank.version:
+            return False
+        row = row_key(self.mesh.mirror, record.key)
+        rank, placed = self._placed.get(row, (None, ""))
+        if rank != new.rank:  # another process saw it: an application that counts takes one step
+            return new.rank.version != old.rank.version + 1
+        return placed == digest(record.new_image or {})
 
     def _numbered_twice(
-        self, record: StreamRecord, old: View, new: View, again: int | None, now_ms: int
+        self, record: StreamRecord, old: View, new: View, again: Again | None, now_ms: int
     ) -> Generator[Ask, Answer, bool]:
         """Tell whether a version that seems to have been seen was another image's.
 
-        ``again``: what a delete had seen, below which the item was brought back or made again.
+        ``again``: the delete below which the item was brought back or made again.
         """
-        if old.rank.version >= COUNTERS_BELOW:
-            if again is None:
-                return False
-            if old.rank.version <= again:
-                return True  # saved on top of what a late put had brought back
+        if again is not None:
+            most = again.tombstone.seen.get(self.here, -1)
+            if old.rank < again.tombstone.rank or old.rank.version <= most:
+                return True  # on top of what a late put had brought back, or not lifted yet
+        if old.rank.version >= COUNTERS_BELOW and again is None:
+            return False
         tombstone = (yield from self._read(record, now_ms)).tombstone
         seen = new.stamp.seen if new.stamp else {}
         return tombstone is not None and restarted(tombstone, old.rank, new.rank, seen, record)

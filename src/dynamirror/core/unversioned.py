@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Entry
-from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Steps
+from dynamirror.core.mesh import Again, Answer, Ask, Hidden, Judgement, Skip, Steps, remember
 from dynamirror.core.rank import Rank, fit, number
 from dynamirror.core.reconcile import Reconciling
 from dynamirror.core.record import StreamRecord
@@ -34,7 +34,10 @@ class Raising(Reconciling):
         seen = old.known() if old else {}
         if entry.tombstone is not None:
             above.append(entry.tombstone.rank.version + 1)
-            seen = merged(seen, entry.tombstone.seen) if old is None else seen
+            if old is None:
+                seen = merged(seen, entry.tombstone.seen)
+                again = Again(entry.tombstone, versioned=False)
+                remember(self._again, row_key(self.mesh.mirror, record.key), again)
         update, values = "SET #v = :n", {":n": number(fit(max(above)))}
         if seen:
             # A put that dropped the stamp still knew what it replaced.
@@ -47,10 +50,10 @@ class Raising(Reconciling):
             tombstone = entry.tombstone
             if current and not answer.held and tombstone and tombstone.rank >= current.rank:
                 yield from self._reconcile(record, current, tombstone)
-        elif current and answer.item and self._was_lost(old, new, current, floor):
-            yield from self._lose(record, answer.item, current.rank)
         elif not answer.held or not same(answer.item or {}, record.new_image or {}):
-            self._hidden[row_key(self.mesh.mirror, record.key)] = record
+            self._hide(record, floor)
+            if current and answer.item and self._was_lost(old, new, current, floor):
+                yield from self._lose(record, answer.item, current.rank)
         return Skip.RAISED
 
     def _raise_floor(
@@ -114,10 +117,13 @@ class Raising(Reconciling):
         # A put goes over what it outranks: a lower stamp was there before, or came of a replay.
         return current.stamp.rank > new.rank and current.stamp.rank not in before and not known
 
-    def _unhidden(self, record: StreamRecord) -> StreamRecord | None:
+    def _hide(self, record: StreamRecord, floor: Rank) -> None:
+        remember(self._hidden, row_key(self.mesh.mirror, record.key), Hidden(record, floor))
+
+    def _unhidden(self, record: StreamRecord) -> Hidden | None:
         if not self._hidden:
             return None
-        before = self._hidden.pop(row_key(self.mesh.mirror, record.key), None)
-        if before is None or before.new_image is None or record.old_image is None:
+        hidden = self._hidden.pop(row_key(self.mesh.mirror, record.key), None)
+        if hidden is None or hidden.record.new_image is None or record.old_image is None:
             return None
-        return before if same(before.new_image, record.old_image) else None
+        return hidden if same(hidden.record.new_image, record.old_image) else None

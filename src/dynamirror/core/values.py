@@ -147,7 +147,10 @@ def canonical(value: Any) -> Any:
 
 def same(left: Image, right: Image) -> bool:
     """Tell whether two images are the same item, whatever their spelling."""
-    return not differing(left, right)
+    one, other = opened(left), opened(right)
+    return one == other or (
+        one.keys() == other.keys() and not any(_unlike(one[name], other[name]) for name in one)
+    )
 
 
 def differing(left: Image, right: Image) -> list[str]:
@@ -158,5 +161,9 @@ def differing(left: Image, right: Image) -> list[str]:
     return sorted(
         name
         for name in one.keys() | other.keys()
-        if name not in one or name not in other or canonical(one[name]) != canonical(other[name])
+        if name not in one or name not in other or _unlike(one[name], other[name])
     )
+
+
+def _unlike(one: Wire, other: Wire) -> bool:
+    return one != other and canonical(one) != canonical(other)

@@ -10,6 +10,7 @@ import re
 from base64 import b64encode
 from binascii import Error as BinaryError
 from binascii import a2b_base64
+from functools import lru_cache
 from typing import Any
 
 from dynamirror.core.limits import ITEM_BYTES_MAX
@@ -21,6 +22,9 @@ NESTING_MAX = 32
 
 NUMBER_DIGITS_MAX = 38
 NUMBER_EXPONENT_MIN, NUMBER_EXPONENT_MAX = -130, 125
+
+NUMBERS_CACHED = 4_096
+"""Numbers kept as measured: the same versions come again and again."""
 
 _NUMBER = re.compile(r"[+-]?([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,6}))?")
 
@@ -40,7 +44,7 @@ def checked(item: Any, nesting: int = 1) -> tuple[Wire, int]:
             if stored is item:
                 stored = dict(item)
             stored[name] = kept
-        size += value_size + _text_bytes(name)
+        size += value_size + (len(name) if name.isascii() else len(name.encode()))
     return stored, size
 
 
@@ -62,10 +66,10 @@ def checked_value(value: Any, nesting: int = 1) -> tuple[Wire, int]:
         )
     ((kind, body),) = value.items()
     if kind == "S" and isinstance(body, str):
-        return value, _text_bytes(body)
+        return value, len(body) if body.isascii() else len(body.encode())
     if kind == "N" and isinstance(body, str):
-        text = number(body)
-        return (value if text == body else {"N": text}), _number_bytes(text)
+        text, size = _measured(body)
+        return (value if text == body else {"N": text}), size
     if kind in ("M", "L"):
         return _checked_document(value, kind, body, nesting)
     if kind == "B" and isinstance(body, str):
@@ -135,6 +139,15 @@ def number(text: str) -> str:
     return canonical_number(text)
 
 
+@lru_cache(NUMBERS_CACHED)
+def _measured(text: str) -> tuple[str, int]:
+    """Return a number as the service stores it, and its size. Raises RefusedError."""
+    stored = number(text)
+    # About one byte per two significant digits, one more, one for a minus sign.
+    digits = stored.lstrip("-").replace(".", "").strip("0")
+    return stored, (len(digits) + 1) // 2 + 1 + (stored[0] == "-")
+
+
 def binary(text: str) -> tuple[str, int]:
     """Return base64 text in its one spelling, and how many bytes it stands for."""
     try:
@@ -142,16 +155,6 @@ def binary(text: str) -> tuple[str, int]:
     except (BinaryError, ValueError):
         raise malformed("Binary is not valid base64") from None
     return b64encode(plain).decode(), len(plain)
-
-
-def _text_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def _number_bytes(text: str) -> int:
-    # About one byte per two significant digits, one more, one for a minus sign.
-    digits = text.lstrip("-").replace(".", "").strip("0")
-    return (len(digits) + 1) // 2 + 1 + (text[0] == "-")
 
 
 def item_bytes(item: Wire) -> int:

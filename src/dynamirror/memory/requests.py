@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from dynamirror.core.condition import Condition, parse_condition
-from dynamirror.core.expressions import Names, Values
+from dynamirror.core.expressions import CACHED_TEXTS, Names, Values, kind_of
+from dynamirror.core.projection import Tree
+from dynamirror.core.update import Update, parse_update
 from dynamirror.core.values import Wire
 from dynamirror.core.words import ExpressionError
 from dynamirror.memory.items import checked_value
@@ -77,6 +80,49 @@ def parsed_condition(request: Wire, slot: str, names: Names, values: Values) -> 
     if condition is not None:
         sound(slot, condition.check, names, values)
     return condition
+
+
+class Expressions(NamedTuple):
+    """A write's expressions, checked, and the paths that its update touches."""
+
+    condition: Condition | None
+    update: Update | None
+    touched: Tree | None
+
+
+def expressions_of(request: Wire, names: Names, values: Values) -> Expressions:
+    """Read a write's expressions and check them with their names and values. Raises RefusedError.
+
+    What is wrong is wrong for every value of the same types, but for the few conditions that weigh
+    the values given: so the same request with other values is not checked twice.
+    """
+    condition, update = request.get("ConditionExpression"), request.get("UpdateExpression")
+    for slot, text in (("ConditionExpression", condition), ("UpdateExpression", update)):
+        if text is not None and not isinstance(text, str):
+            raise malformed(f"{slot} is a text")
+    kinds = tuple([(name, kind_of(value)) for name, value in values.items()])
+    checked = _checked(condition, update, tuple(names.items()), kinds)
+    if checked.condition is not None and checked.condition.weighs:
+        sound("ConditionExpression", checked.condition.check, names, values)
+    return checked
+
+
+@lru_cache(CACHED_TEXTS)
+def _checked(
+    condition_text: str | None,
+    update_text: str | None,
+    named: tuple[tuple[str, str], ...],
+    kinds: tuple[tuple[str, str], ...],
+) -> Expressions:
+    names, values = dict(named), {name: {kind: ""} for name, kind in kinds}
+    given = {"ConditionExpression": condition_text, "UpdateExpression": update_text}
+    update = parsed(parse_update, given, "UpdateExpression")
+    condition = parsed(parse_condition, given, "ConditionExpression")
+    if condition is not None and not condition.weighs:
+        sound("ConditionExpression", condition.check, names, values)
+    touched = None if update is None else sound("UpdateExpression", update.check, names, values)
+    check_used(names, values, condition, update)
+    return Expressions(condition, update, touched)
 
 
 def sound(slot: str, call: Callable[..., _P], *arguments: Any) -> _P:

@@ -60,7 +60,7 @@ class Table:
 
     def key_of(self, item: Wire) -> Key:
         """Return the key of an item that is checked. Raises RefusedError where it has none."""
-        return tuple(self._key_part(item, name) for name in self.key_names)
+        return tuple([self._key_part(item, name) for name in self.key_names])
 
     def exact_key(self, key: Any) -> tuple[Wire, Key]:
         """Return a request's Key as it is stored, and as ours. Raises RefusedError."""
@@ -192,6 +192,8 @@ class Region:
 
     def table(self, name: Any) -> Table:
         """Return a table by its name or ARN. Raises NotFoundError."""
+        if isinstance(name, str) and (found := self.tables.get(name)) is not None:
+            return found
         if isinstance(name, str) and name.startswith(self.arn("")):
             name = name.removeprefix(self.arn(""))
         if not isinstance(name, str) or not name:

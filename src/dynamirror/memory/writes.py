@@ -13,7 +13,7 @@ from typing import Any
 from dynamirror.core.condition import Condition
 from dynamirror.core.expressions import Names, Values
 from dynamirror.core.projection import Tree, projected
-from dynamirror.core.update import Update, parse_update
+from dynamirror.core.update import Update
 from dynamirror.core.values import Wire, encode
 from dynamirror.core.words import ExpressionError
 from dynamirror.errors import RefusedError
@@ -27,14 +27,7 @@ from dynamirror.memory.refusals import (
     refusal,
     too_many,
 )
-from dynamirror.memory.requests import (
-    check_used,
-    names_of,
-    parsed,
-    parsed_condition,
-    sound,
-    values_of,
-)
+from dynamirror.memory.requests import expressions_of, names_of, values_of
 from dynamirror.memory.tables import Key, Region, Table
 
 BATCH_WRITES_MAX = 25
@@ -203,8 +196,7 @@ def _update(region: Region, request: Wire) -> Write:
     table = region.table(request.get("TableName"))
     keys, key = table.exact_key(request.get("Key"))
     write = Write(table, key, keys)
-    write.update = parsed(parse_update, request, "UpdateExpression")
-    if write.update is None:
+    if "UpdateExpression" not in request:
         write.item, write.size = write.old, table.sizes.get(key, 0)
         if write.item is None:
             write.item, write.size = checked_item(keys)
@@ -214,16 +206,14 @@ def _update(region: Region, request: Wire) -> Write:
 def _with_expressions(write: Write, request: Wire, returns: tuple[str, ...]) -> Write:
     names, values = names_of(request), values_of(request)
     write.names, write.values = names, values
-    write.condition = parsed_condition(request, "ConditionExpression", names, values)
-    if write.update is not None:
-        write.touched = sound("UpdateExpression", write.update.check, names, values)
+    write.condition, write.update, write.touched = expressions_of(request, names, values)
+    if write.touched is not None:
         for name in write.table.key_names:
             if name in write.touched:
                 raise invalid(
                     "One or more parameter values were invalid: Cannot update attribute "
                     f"{name}. This attribute is part of the key"
                 )
-    check_used(names, values, write.condition, write.update)
     if request.get("ReturnValues", "NONE") not in ("NONE", *returns):
         raise invalid(f"ReturnValues is not one of NONE {' '.join(returns)}")
     shown = request.get("ReturnValuesOnConditionCheckFailure", "NONE")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dynamirror.core.values import Wire
 from dynamirror.simulation.applications import STAMP, Applications, shown
@@ -14,30 +14,51 @@ RECORDS_PER_WRITE = 3
 """An application's write makes at most so many records at each replica: itself, a raise, a put."""
 
 
+class Ending(NamedTuple):
+    """What is left of a world at rest, as its omniscient view has it."""
+
+    items: dict[str, Wire | None]
+    """What each replica holds."""
+    lost: list[str]
+    """Saves that nothing left knows of."""
+    missed: list[str]
+    """Those of them that are in no journal."""
+    false: list[str]
+    """What is in a journal, and not lost."""
+
+
+def ending(world: World) -> Ending:
+    """Return how a world ended."""
+    items = {name: place.table.items.get(("k",)) for name, place in world.places.items()}
+    item = next(iter(items.values()))
+    lost = _lost(world.applications, item["value"]["S"] if item else None)
+    journaled = {
+        row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
+    }
+    known = set(journaled)
+    if world.setting.profile.counts:
+        known |= {value for consumer in world.consumers for value in consumer.unseen}
+    missed = [name for name in lost if name not in known]
+    return Ending(items, lost, missed, sorted(journaled - set(lost)))
+
+
 def complaints(world: World) -> list[str]:
     """Return what is wrong with a world at rest."""
     profile = world.setting.profile
-    key = ("k",)
-    items = {name: place.table.items.get(key) for name, place in world.places.items()}
-    found = [*_differing(items)]
-    item = next(iter(items.values()))
-    left = item["value"]["S"] if item else None
+    end = ending(world)
+    found = [*_differing(end.items)]
+    item = next(iter(end.items.values()))
     applications = world.applications
     if profile.leaves or profile.exact:
-        found += _replaced(applications, left)
+        found += _replaced(applications, item["value"]["S"] if item else None)
     if profile.exact:
         found += _not_highest(applications, item)
-    journaled = [
-        row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
-    ]
     if profile.journal:
-        unseen = [value for consumer in world.consumers for value in consumer.unseen]
-        found += _vanished(applications, left, [*journaled, *unseen])
-    lost = _lost(applications, left)
-    if profile.lossless and lost:
-        found.append(f"lost: {', '.join(lost)}, though one region wrote at a time")
-    if profile.quiet and (false := sorted(set(journaled) - set(lost))):
-        found.append(f"false: {', '.join(false)} journaled and not lost, one region wrote")
+        found += [f"vanished: {name} is lost and in no journal" for name in end.missed]
+    if profile.lossless and end.lost:
+        found.append(f"lost: {', '.join(end.lost)}, though one region wrote at a time")
+    if profile.quiet and end.false:
+        found.append(f"false: {', '.join(end.false)} journaled and not lost, one region wrote")
     found += _too_many(world)
     return found
 
@@ -84,11 +105,6 @@ def _lost(applications: Applications, left: str | None) -> list[str]:
     return [
         name for name, one in applications.leaves().items() if one.how != "delete" and name != left
     ]
-
-
-def _vanished(applications: Applications, left: str | None, journaled: list[str]) -> list[str]:
-    lost = [name for name in _lost(applications, left) if name not in journaled]
-    return [f"vanished: {name} is lost and in no journal" for name in lost]
 
 
 def _too_many(world: World) -> list[str]:

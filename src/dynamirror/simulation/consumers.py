@@ -23,7 +23,8 @@ from dynamirror.simulation.replicas import JOURNAL, KEY, KEY_NAME, TABLE, Place
 BATCH_MAX = 4
 JUDGING = ""
 
-Tell = Callable[[str], None]
+Tell = Callable[[str], None] | None
+"""Takes the story's lines; None where nobody listens, for most histories go untold."""
 
 
 @dataclass(slots=True)
@@ -73,6 +74,11 @@ class Consumer:
             and self._read == len(self._places[self.name].records())
         )
 
+    def oldest_s(self, now_s: float) -> float:
+        """Return when the oldest record was written that it may still apply, in epoch seconds."""
+        records = self._places[self.name].records()
+        return records[self._checkpoint].created_at if self._checkpoint < len(records) else now_s
+
     def step(self, ticket: Ticket, *, hostile: bool) -> None:
         """Send one request, or read a batch if nothing is on its way."""
         if self._underway is None and not self._next(ticket):
@@ -109,7 +115,9 @@ class Consumer:
             asks = list(self._underway.asks.values())
             self.unseen += [_journaled(ask) for ask in asks if ask.request["TableName"] == JOURNAL]
             self.zombies += [ask for ask in asks if ticket.below(2)]
-        self._tell(f"{self.name}'s consumer dies and starts again at record {self._checkpoint + 1}")
+        if self._tell:
+            at = self._checkpoint + 1
+            self._tell(f"{self.name}'s consumer dies and starts again at record {at}")
         self.rules = self._make_rules()
         self._underway = None
         self._waiting.clear()
@@ -176,13 +184,13 @@ class Consumer:
 
     def _judged(self, underway: Underway, verdict: Verdict) -> None:
         underway.verdict = verdict
-        record = underway.record
-        told = verdict.value if isinstance(verdict, Skip) else f"rank {verdict.rank}"
-        images = " -> ".join(
-            "nothing" if image is None else shown(opened(image))
-            for image in (record.old_image, record.new_image)
-        )
-        self._tell(f"{self.name}'s consumer read {images}: {told}")
+        if self._tell:
+            told = verdict.value if isinstance(verdict, Skip) else f"rank {verdict.rank}"
+            images = " -> ".join(
+                "nothing" if image is None else shown(opened(image))
+                for image in (underway.record.old_image, underway.record.new_image)
+            )
+            self._tell(f"{self.name}'s consumer read {images}: {told}")
         if not isinstance(verdict, Skip):
             for other in self.rules.others:
                 self._start(underway, other)
@@ -193,12 +201,9 @@ class Consumer:
         answer = place.perform(ask)
         if note and ask.operation == "DeleteItem" and answer.item and answer.held:
             self.unseen.append(answer.item["value"]["S"])
-        if ask.request["TableName"] == TABLE:
-            items = ", ".join(shown(item) for item in place.table.contents()) or "nothing"
-            how = "" if answer.held else ", refused"
+        if self._tell:
             self._tell(
-                f"{self.name}'s consumer, {ask.operation} at {ask.replica}{how}"
-                f"{' ' + note if note else ''}: {items} there"
+                f"{self.name}'s consumer, {_shown(ask, answer, place)}{' ' * bool(note)}{note}"
             )
         return answer
 
@@ -215,6 +220,9 @@ class Copier(Consumer):
     @property
     def drained(self) -> bool:
         return self._underway is None and not self.zombies and not self.wanted
+
+    def oldest_s(self, now_s: float) -> float:
+        return now_s if self.drained else 0.0  # what it found is of no known age
 
     def save(self) -> None:
         """Do nothing: it keeps no position, but starts from the item."""
@@ -238,6 +246,17 @@ class Copier(Consumer):
 
     def _judging(self, underway: Underway, now_ms: int) -> Judgement:
         return self.rules.resync(underway.record, now_ms)
+
+
+def _shown(ask: Ask, answer: Answer, place: Place) -> str:
+    refused = "" if answer.held else ", refused"
+    table = ask.request["TableName"]
+    if table == TABLE:
+        items = ", ".join(shown(item) for item in place.table.contents()) or "nothing"
+        return f"{ask.operation} at {ask.replica}{refused}: {items} there"
+    if table == JOURNAL:
+        return f"journals {_journaled(ask)} at {ask.replica}"
+    return f"{ask.operation} of the ledger at {ask.replica}{refused}"
 
 
 def _journaled(ask: Ask) -> str:

@@ -18,12 +18,18 @@ class Profile:
     """Whether TTL makes half of the deletes."""
     copying: bool = False
     """Whether backfills and redrives run beside the consumers."""
+    ageing: bool = False
+    """Whether days go by, so that tombstones expire."""
     saved: bool = True
     """Whether positions are saved before writers move on: else what was applied long ago comes
     again over what the next region writes."""
     skew_ms: int = 0
     """By how much a region's clock may be ahead."""
     bump: bool = True
+
+    counts: bool = False
+    """Whether versions may be counters that start again at 1. If the mirror removes an item that
+    was made so, and never hears of it, that looks as if an application had."""
 
     exact: bool = False
     """Whether the save or delete of the highest rank must be what is left."""
@@ -56,16 +62,18 @@ PROFILES = {
         Profile(name="expiring-one", writes=HYBRID, exact=True, quiet=True, expiring=True, **_ONE),
         Profile(name="expiring-many", writes=HYBRID, exact=True, expiring=True, concurrent=True),
         Profile(name="copying-many", writes=HYBRID, exact=True, copying=True, concurrent=True),
+        Profile(name="ageing-one", writes=HYBRID, exact=True, quiet=True, ageing=True, **_ONE),
+        Profile(name="ageing-many", writes=HYBRID, exact=True, ageing=True, concurrent=True),
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
         Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
-        Profile(name="add-one", writes=("add",), concurrent=False),
-        Profile(name="add-many", writes=("add",), journal=False, **_MANY),
+        Profile(name="add-one", writes=("add",), counts=True, concurrent=False),
+        Profile(name="add-many", writes=("add",), counts=True, **_MANY),
         Profile(name="skewed-many", writes=HYBRID, skew_ms=1_000, **_MANY),
         Profile(name="mixed-one", writes=MIXED, **_ONE),
         Profile(name="mixed-many", writes=MIXED, journal=False, **_MANY),
         Profile(name="unaware-one", writes=UNAWARE, **_ONE),
-        Profile(name="unaware-many", writes=UNAWARE, journal=False, **_MANY),
-        Profile(name="any-many", writes=ANY, journal=False, **_MANY),
+        Profile(name="unaware-many", writes=UNAWARE, **_MANY),
+        Profile(name="any-many", writes=ANY, counts=True, journal=False, **_MANY),
     )
 }
 
@@ -78,7 +86,7 @@ STRICTER = {
         Profile(name="mixed-quiet", writes=MIXED, quiet=True, **_ONE),
         Profile(name="unaware-quiet", writes=UNAWARE, quiet=True, **_ONE),
         # Of a counter that started again, two images may have one rank.
-        Profile(name="add-quiet", writes=("add",), quiet=True, concurrent=False),
+        Profile(name="add-quiet", writes=("add",), counts=True, quiet=True, concurrent=False),
     )
 }
 """Of no use with fresh seeds, for they ask for more than is promised: about one history in a

@@ -84,6 +84,8 @@ def create(db: MemoryDynamoDB) -> None:
     images = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
     _create(db, TABLE, [KEY], {"StreamSpecification": images})
     _create(db, LEDGER, ["k"], {})
+    expires = {"Enabled": True, "AttributeName": "expires_at"}
+    db.perform("UpdateTimeToLive", {"TableName": LEDGER, "TimeToLiveSpecification": expires})
     _create(db, JOURNAL, ["k", "at"], {})
     ttl = {"Enabled": True, "AttributeName": EXPIRES}
     db.perform("UpdateTimeToLive", {"TableName": TABLE, "TimeToLiveSpecification": ttl})

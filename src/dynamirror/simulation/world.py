@@ -14,7 +14,7 @@ from dynamirror.simulation.applications import Applications
 from dynamirror.simulation.chance import Ticket
 from dynamirror.simulation.consumers import Consumer, Copier
 from dynamirror.simulation.profiles import Profile
-from dynamirror.simulation.replicas import KEY_NAME, NAMES, Place, mesh_of
+from dynamirror.simulation.replicas import KEY_NAME, LEDGER, NAMES, Place, mesh_of
 
 START_MS = 1_700_000_000_000
 TICK_MS = 40
@@ -23,6 +23,11 @@ TICK_MS = 40
 WRITES_MAX = 14
 QUIET_STEPS_MAX = 4_000
 """Requests in which everything must have fallen quiet."""
+
+DAY_S = 86_400
+TOMBSTONE_DAYS = 7
+RECORD_DAYS_MAX = 3
+"""How old a record may be when it is applied: a day in the stream, and parked for two."""
 
 Rules = Callable[..., TwoWay]
 
@@ -43,18 +48,19 @@ class World:
         self.setting = setting
         self.now_ms = START_MS
         self.story: list[str] = []
-        self._talking = talking
+        listener = self.story.append if talking else None
+        self._tell = listener
         profile = setting.profile
         mesh = mesh_of(setting.replicas, bump=profile.bump)
         names = NAMES[: setting.replicas]
         self.places = {name: Place(name, lambda: self.now_ms) for name in names}
         self.applications = Applications(Peers(names))
         self.consumers = [
-            Consumer(partial(rules, mesh, name), self.places, lambda: self.now_ms, self.tell)
+            Consumer(partial(rules, mesh, name), self.places, lambda: self.now_ms, listener)
             for name in names
         ]
         self.copiers = [
-            Copier(partial(rules, mesh, name), self.places, lambda: self.now_ms, self.tell)
+            Copier(partial(rules, mesh, name), self.places, lambda: self.now_ms, listener)
             for name in names
             if profile.copying
         ]
@@ -63,11 +69,6 @@ class World:
         self._cut: str | None = None
         self._skew = {name: place * profile.skew_ms for place, name in enumerate(names)}
         self.quiet_steps = 0
-
-    def tell(self, what: str) -> None:
-        """Add a line to the story, if anybody listens."""
-        if self._talking:
-            self.story.append(what)
 
     def run(self, numbers: Sequence[int]) -> list[str]:
         """Run all steps, let everything fall quiet, and return what checkers complain of."""
@@ -120,8 +121,8 @@ class World:
             how = ticket.one(profile.writes)
             now_ms = self.now_ms + self._skew[place.name]
             told = self.applications.save(place, KEY_NAME, how, now_ms)
-        if told:
-            self.tell(told)
+        if told and self._tell:
+            self._tell(told)
 
     def _writer(self, ticket: Ticket) -> str:
         names = list(self.places)
@@ -136,6 +137,9 @@ class World:
         return self._home
 
     def _trouble(self, ticket: Ticket) -> None:
+        if self.setting.profile.ageing and ticket.below(2) == 0:
+            self._age(ticket)
+            return
         if self.copiers and ticket.below(4) == 0:
             ticket.one(self.copiers).wanted += 1
             return
@@ -149,3 +153,20 @@ class World:
             consumer.haunt(ticket)
         else:
             consumer.save()
+
+    def _age(self, ticket: Ticket) -> None:
+        """Let days go by: more than tombstones live if all is quiet, else no more than records."""
+        if any(consumer.zombies for consumer in self.consumers):
+            return  # no request takes days
+        if all(consumer.drained for consumer in self.consumers):
+            for consumer in self.consumers:
+                consumer.save()
+        oldest_s = min(consumer.oldest_s(self.now_ms / 1_000) for consumer in self.consumers)
+        if oldest_s + RECORD_DAYS_MAX * DAY_S > self.now_ms / 1_000 + DAY_S:
+            quiet = oldest_s >= self.now_ms / 1_000
+            self.now_ms += (1 + ticket.below(2 * TOMBSTONE_DAYS if quiet else 1)) * DAY_S * 1_000
+            if ticket.below(2):
+                for place in self.places.values():
+                    place.db.table(LEDGER).expire(self.now_ms)
+            if self._tell:
+                self._tell("days go by")
