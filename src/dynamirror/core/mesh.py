@@ -20,6 +20,8 @@ from dynamirror.core.values import Image, Wire, row_key
 
 V = TypeVar("V")
 
+DAY_S = 86_400
+
 REMEMBERED_MAX = 10_000
 """Keys remembered for a reason: more than ever have it at a time, and a bound."""
 
@@ -111,7 +113,7 @@ class Again(msgspec.Struct, frozen=True):
     """An item that was inserted below a tombstone."""
 
     tombstone: Tombstone
-    versioned: bool = True
+    versioned: bool
 
 
 Steps = Generator[Ask, Answer, None]
@@ -155,7 +157,7 @@ class Here:
             yield Ask(there.name, "PutItem", {"TableName": there.journal, "Item": row})
 
     def _until(self, record: StreamRecord) -> int:
-        return int(record.created_at) + self.mesh.tombstone_days * 86_400
+        return int(record.created_at) + self.mesh.tombstone_days * DAY_S
 
 
 def remember(memory: dict[str, V], row: str, what: V) -> None:

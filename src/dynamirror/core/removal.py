@@ -89,16 +89,16 @@ class Removing(Raising):
         old, again = removed.old, removed.again
         if not old.versioned and self.mesh.bump:
             return False  # the mirror removes nothing without a version: its application did
+        known = tombstone.seen.get(self.here, -1)
         elsewhere = tombstone.rank.origin != self.here
         if tombstone.rank >= old.rank and not _replayed(tombstone, removed.record):
             if removed.unforwarded and (old.placed or elsewhere):
                 return True
-            counts = old.rank.version < COUNTERS_BELOW
-            if again and again.versioned and not old.placed and not counts:
+            exact = old.rank.version >= COUNTERS_BELOW and old.rank.version != known
+            if again and again.versioned and not old.placed and exact:
                 return True
         if not outranked or not elsewhere:
             return False  # whoever removed it, ours came before; ``_delete_at`` tells
-        known = tombstone.seen.get(self.here, -1)
         if removed.hidden:
             return known <= removed.high.version
         return again is None and not old.mirrored and known < old.rank.version

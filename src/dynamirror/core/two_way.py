@@ -107,7 +107,7 @@ class TwoWay(Removing, Carrying):
             return (yield from self._unversioned(record, None, new, now_ms))
         tombstone = (yield from self._read(record, now_ms)).tombstone
         if tombstone is not None and tombstone.rank >= new.rank:
-            remember(self._again, row_key(self.mesh.mirror, record.key), Again(tombstone))
+            self._note_again(record, new, tombstone)
             yield from self._reconcile(record, new, tombstone)
             return Skip.OUTRANKED
         if new.mirrored:

@@ -59,6 +59,13 @@ class Applications:
         self.writes[value] = Saved(value, place.name, "delete", rank, old["value"]["S"])
         return f"{place.name}: {'TTL deletes' if expired else 'delete'} {shown(old)} as {value}"
 
+    def chain(self, name: str) -> list[str]:
+        """Return a write, the one that it knew, the one that this knew, and so on."""
+        found = [name]
+        while (before := self.writes[found[-1]].knew) is not None:
+            found.append(before)
+        return found
+
     def leaves(self) -> dict[str, Saved]:
         """Return the writes that no other write knowingly replaced."""
         known = {one.knew for one in self.writes.values()}

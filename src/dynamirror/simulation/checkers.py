@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from dynamirror.core.rank import EXPIRY
 from dynamirror.core.values import Wire
 from dynamirror.simulation.applications import STAMP, Applications, shown
 
@@ -24,7 +25,8 @@ class Ending(NamedTuple):
     missed: list[str]
     """Those of them that are in no journal."""
     false: list[str]
-    """What is in a journal, and not lost."""
+    """Saves that are in a journal, though they are not lost, and were in no conflict with what is
+    said there to have won: one of the two knew of the other."""
 
 
 def ending(world: World) -> Ending:
@@ -32,14 +34,27 @@ def ending(world: World) -> Ending:
     items = {name: place.table.items.get(("k",)) for name, place in world.places.items()}
     item = next(iter(items.values()))
     lost = _lost(world.applications, item["value"]["S"] if item else None)
-    journaled = {
-        row["loser"]["value"]["S"] for place in world.places.values() for row in place.journal()
-    }
-    known = set(journaled)
+    rows = [row for place in world.places.values() for row in place.journal()]
+    known = journaled = {row["loser"]["value"]["S"] for row in rows}
     if world.setting.profile.counts:
-        known |= {value for consumer in world.consumers for value in consumer.unseen}
+        known = journaled | {value for consumer in world.consumers for value in consumer.unseen}
     missed = [name for name in lost if name not in known]
-    return Ending(items, lost, missed, sorted(journaled - set(lost)))
+    just = {row["loser"]["value"]["S"] for row in rows if _in_conflict(world.applications, row)}
+    return Ending(items, lost, missed, sorted(journaled - just - set(lost)))
+
+
+def _in_conflict(applications: Applications, row: Wire) -> bool:
+    """Tell whether neither the loser of a journal's row nor its winner knew of the other."""
+    loser = row["loser"]["value"]["S"]
+    if row["winner"] is not None:
+        winners = [row["winner"]["value"]["S"]]
+    else:
+        deletes = (one for one in applications.writes.values() if one.how == "delete")
+        winners = [one.value for one in deletes if row["by"] in (one.at, EXPIRY)]
+    return any(
+        loser not in applications.chain(winner) and winner not in applications.chain(loser)
+        for winner in winners
+    )
 
 
 def complaints(world: World) -> list[str]:

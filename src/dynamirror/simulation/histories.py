@@ -9,6 +9,7 @@ import msgspec
 
 from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation.chance import tickets
+from dynamirror.simulation.checkers import ending
 from dynamirror.simulation.profiles import PROFILES, STRICTER
 from dynamirror.simulation.world import Rules, Setting, World
 
@@ -24,15 +25,53 @@ class Failure(msgspec.Struct, frozen=True):
     tickets: list[int]
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """How the history of a seed ended."""
+
+    seed: int
+    profile: str
+    lost: int
+    """Saves that lost against others."""
+    missed: int
+    """Those of them that are in no journal."""
+    false: int
+    """Saves that are in a journal, though they lost against nothing."""
+    failure: Failure | None
+
+
 def setting_of(seed: int, profile: str | None = None, replicas: int | None = None) -> Setting:
-    """Return what the history of a seed starts from."""
+    """Return what the history of a seed starts from.
+
+    Of a given profile, it stays the same whatever profiles there are besides.
+    """
+    drawn = Random(f"profile {seed}").choice(list(PROFILES.values()))
     chance = Random(f"setting {seed}")
-    drawn = chance.choice(list(PROFILES.values()))
+    chance.randrange(15)  # once drew the profile; without it every seed would tell another story
     count = chance.choice(REPLICAS)
     count = replicas or count
     lazy = tuple(chance.choice((0, 0, 4, 7)) for _ in range(count))
     known = {**PROFILES, **STRICTER}
     return Setting(known[profile] if profile else drawn, count, lazy)
+
+
+def outcome(
+    seed: int,
+    *,
+    steps: int = STEPS,
+    profile: str | None = None,
+    replicas: int | None = None,
+    rules: Rules = TwoWay,
+) -> Outcome:
+    """Run the history of a seed; return how it ended."""
+    setting = setting_of(seed, profile, replicas)
+    numbers = tickets(seed, steps)
+    world = World(setting, rules=rules)
+    complaints = world.run(numbers)
+    end = ending(world)
+    failure = Failure(complaints, setting, numbers) if complaints else None
+    return Outcome(
+        seed, setting.profile.name, len(end.lost), len(end.missed), len(end.false), failure
+    )
 
 
 def run(
@@ -44,10 +83,7 @@ def run(
     rules: Rules = TwoWay,
 ) -> Failure | None:
     """Run the history of a seed; return it if a checker complains."""
-    setting = setting_of(seed, profile, replicas)
-    numbers = tickets(seed, steps)
-    complaints = World(setting, rules=rules).run(numbers)
-    return Failure(complaints, setting, numbers) if complaints else None
+    return outcome(seed, steps=steps, profile=profile, replicas=replicas, rules=rules).failure
 
 
 def kinds(complaints: Sequence[str]) -> set[str]:

@@ -62,9 +62,11 @@ class Place:
         return self._records
 
     def journal(self) -> list[Wire]:
-        """Return the conflicts told of here, each with its images parsed."""
+        """Return the conflicts told of here, each with its images parsed, and the winner's origin
+        as ``by``.
+        """
         rows = [
-            decode(row["images"]["S"].encode()) | {"reason": row["reason"]["S"]}
+            decode(row["images"]["S"].encode()) | {"by": row["winner"]["M"]["origin"]["S"]}
             for row in self.db.table(JOURNAL).contents()
             if "reason" in row
         ]
