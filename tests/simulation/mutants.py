@@ -1,15 +1,17 @@
 """Break the rules one by one, and see that the checkers notice.
 
-``python -m tests.simulation.mutants`` prints the table of docs/correctness.md: each mutant, the
-first history that a checker complains about, and what it says. ``KILLERS`` keeps those histories,
-so that the test suite needs one each.
+``python -m tests.simulation.mutants`` writes the table of docs/correctness.md: each mutant, the
+first history that a checker complains about, and what it says. ``killers.json`` keeps those
+histories, so that the test suite needs one each. With names of mutants, it looks for theirs only.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,7 +33,7 @@ PROFILES = (
     *("mixed-many", "unaware-many", "add-many"),
 )
 
-HEAD = "| what is broken | histories until noticed | noticed as |\n| --- | --- | --- |\n"
+HEAD = ("| what is broken | histories until noticed | noticed as |", "| --- | --- | --- |")
 
 Change = Callable[[Ask], Ask | None]
 
@@ -364,44 +366,21 @@ MUTANTS: dict[str, type[TwoWay]] = {
 RARE: dict[str, tuple[str, ...]] = {
     "ExpiryIsDelete": ("expiring-many",),
     "ForgottenSoon": ("ageing-many",),
+    "NoLedgerRead": ("add-quiet",),
+    "PutOverNothing": ("add-quiet",),
     "RemovalByVersion": ("hybrid-many",),
     "PutOverUnversioned": ("unaware-replayed",),
 }
 """Where to look for what few histories show."""
 
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parents[1] / "docs" / "correctness.md"
+FOUND = HERE / "killers.json"
+
 KILLERS: dict[str, tuple[str, int]] = {
-    "NoTombstoneHere": ("add-quiet", 0),
-    "NoTombstoneThere": ("add-quiet", 34),
-    "DeleteFirst": ("add-quiet", 81),
-    "DeleteAnything": ("hybrid-many", 0),
-    "PutAnything": ("hybrid-many", 0),
-    "PutEqual": ("mixed-quiet", 0),
-    "NoTies": ("hybrid-many", 3),
-    "NoLedgerRead": ("add-quiet", 333),
-    "NoReconcile": ("add-quiet", 0),
-    "NoLift": ("add-quiet", 0),
-    "LiftAnything": ("mixed-quiet", 13),
-    "NoEcho": ("hybrid-many", 0),
-    "EveryRemovalIsOurs": ("mixed-quiet", 133),
-    "RemovalByVersion": ("hybrid-many", 612),
-    "NoResume": ("mixed-many", 31),
-    "NoFloor": ("unaware-quiet", 0),
-    "NoRaise": ("unaware-quiet", 0),
-    "RaiseBelowTombstone": ("unaware-many", 133),
-    "DeleteKeepsVersion": ("unaware-many", 0),
-    "SquashAnything": ("add-quiet", 0),
-    "PutOverUnversioned": ("unaware-replayed", 3773),
-    "PutOverNothing": ("add-quiet", 248),
-    "NoStamp": ("hybrid-many", 0),
-    "NoSeen": ("hybrid-one", 24),
-    "NoJournalOfPuts": ("hybrid-many", 0),
-    "NoJournalOfDeletes": ("add-many", 1),
-    "ForgottenSoon": ("ageing-many", 1336),
-    "ExpiryIsDelete": ("expiring-many", 279),
-    "DeleteNothing": ("hybrid-one", 7),
-    "OtherOrder": ("mixed-quiet", 0),
+    name: (profile, seed) for name, (profile, seed) in json.loads(FOUND.read_text()).items()
 }
-"""A history that kills each mutant."""
+"""A history that kills each mutant, as this script found it."""
 
 
 def killer(name: str, mutant: type[TwoWay]) -> tuple[str, int, int, str] | None:
@@ -418,26 +397,33 @@ def killer(name: str, mutant: type[TwoWay]) -> tuple[str, int, int, str] | None:
 
 
 def main(only: Sequence[str] = ()) -> int:
-    """Print the table; return how many mutants live."""
-    living = 0
-    sys.stdout.write(
-        "| what is broken | histories until noticed | noticed as |\n| --- | --- | --- |\n"
-    )
+    """Look for all killers, or for those of some mutants; return how many mutants live.
+
+    What is found of all is written to the document and to the file of killers.
+    """
+    table, killers, living = [*HEAD], {}, 0
     for name, mutant in MUTANTS.items():
         if only and name not in only:
             continue
         started_s = time.perf_counter()
         found = killer(name, mutant)
-        told = f"{mutant.__doc__} | **not within {HISTORIES_MAX}** | "
         if found is None:
             living += 1
+            table.append(f"| {mutant.__doc__} | **not within {HISTORIES_MAX}** | |")
         else:
             profile, seed, tried, complaint = found
-            told = f"{mutant.__doc__} | {tried} | {complaint.partition(':')[0]} |"
-            sys.stderr.write(f'    "{name}": ("{profile}", {seed}),\n')
-        sys.stdout.write(f"| {told}\n")
+            killers[name] = (profile, seed)
+            table.append(f"| {mutant.__doc__} | {tried} | {complaint.partition(':')[0]} |")
+        sys.stdout.write(f"{table[-1]} {time.perf_counter() - started_s:.0f} s\n")
         sys.stdout.flush()
-        sys.stderr.write(f"# {name}: {time.perf_counter() - started_s:.0f} s\n")
+    if not only:
+        text = DOCUMENT.read_text()
+        before, _, rest = text.partition(HEAD[0])
+        after = rest[rest.index("\n\n") :]
+        DOCUMENT.write_text(before + "\n".join(table) + after)
+    known = {**KILLERS, **killers}
+    lines = (f'  "{name}": {json.dumps(known[name])}' for name in MUTANTS if name in known)
+    FOUND.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return living
 
 
