@@ -20,8 +20,6 @@ from dynamirror.core.values import Image, Wire, row_key
 
 V = TypeVar("V")
 
-DAY_S = 86_400
-
 REMEMBERED_MAX = 10_000
 """Keys remembered for a reason: more than ever have it at a time, and a bound."""
 
@@ -157,7 +155,7 @@ class Here:
             yield Ask(there.name, "PutItem", {"TableName": there.journal, "Item": row})
 
     def _until(self, record: StreamRecord) -> int:
-        return int(record.created_at) + self.mesh.tombstone_days * DAY_S
+        return int(record.created_at) + self.mesh.tombstone_days * 86_400
 
 
 def remember(memory: dict[str, V], row: str, what: V) -> None:

@@ -11,15 +11,12 @@ from collections.abc import Generator
 
 from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Entry, Tombstone
-from dynamirror.core.mesh import DAY_S, Again, Answer, Ask, Hidden, Judgement, Skip, Steps, remember
+from dynamirror.core.mesh import Again, Answer, Ask, Hidden, Judgement, Skip, Steps, remember
 from dynamirror.core.rank import Rank, fit, number
-from dynamirror.core.reconcile import COUNTERS_BELOW, Reconciling
+from dynamirror.core.reconcile import Reconciling
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Stamp, View, merged
 from dynamirror.core.values import Image, Wire, row_key, same
-
-CLOCKS_APART_S = 1
-"""By how much the clocks of two regions' streams may differ, besides their whole seconds."""
 
 
 class Raising(Reconciling):
@@ -120,16 +117,11 @@ class Raising(Reconciling):
         return current.stamp.rank > new.rank and current.stamp.rank not in before and not known
 
     def _note_again(self, record: StreamRecord, new: View, tombstone: Tombstone) -> None:
-        """Remember an insert below a tombstone, unless it is replayed, and the delete came later.
-
-        Of counters that can't be told: made again, they are below later deletes too. Clocks decide
-        no more than what is journaled.
+        """Remember an insert below a tombstone. If it is replayed, and the delete came later, what
+        follows is journaled in vain.
         """
-        deleted_at = tombstone.until - self.mesh.tombstone_days * DAY_S
-        replayed = int(record.created_at) < deleted_at - CLOCKS_APART_S
-        if not replayed or new.rank.version < COUNTERS_BELOW:
-            again = Again(tombstone, new.versioned)
-            remember(self._again, row_key(self.mesh.mirror, record.key), again)
+        again = Again(tombstone, new.versioned)
+        remember(self._again, row_key(self.mesh.mirror, record.key), again)
 
     def _hide(self, record: StreamRecord, floor: Rank) -> None:
         remember(self._hidden, row_key(self.mesh.mirror, record.key), Hidden(record, floor))

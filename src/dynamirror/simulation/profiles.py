@@ -67,12 +67,12 @@ PROFILES = {
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),
         Profile(name="drops-many", writes=DROPS, exact=True, concurrent=True),
         Profile(name="add-one", writes=("add",), counts=True, concurrent=False),
-        Profile(name="add-many", writes=("add",), counts=True, **_MANY),
+        Profile(name="add-many", writes=("add",), counts=True, journal=False, **_MANY),
         Profile(name="skewed-many", writes=HYBRID, skew_ms=1_000, **_MANY),
         Profile(name="mixed-one", writes=MIXED, **_ONE),
         Profile(name="mixed-many", writes=MIXED, journal=False, **_MANY),
         Profile(name="unaware-one", writes=UNAWARE, **_ONE),
-        Profile(name="unaware-many", writes=UNAWARE, **_MANY),
+        Profile(name="unaware-many", writes=UNAWARE, journal=False, **_MANY),
         Profile(name="any-many", writes=ANY, counts=True, journal=False, **_MANY),
     )
 }
