@@ -211,7 +211,7 @@ def test_where_copies_have_no_rank_a_begun_mirror_takes_no_export(guard: Guard) 
 
 
 def test_killed_within_a_file_it_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "LINES", 3)
+    monkeypatch.setattr(exporting, "CHUNK", 3)
 
     async def main() -> None:
         world = World(Guard.LEDGER)
@@ -285,3 +285,16 @@ def test_rows_that_refuse_what_is_older_are_kept_for_days_only() -> None:
 
     assert why(5.9) is None
     assert "what was deleted since would come back" in str(why(6.1))
+
+
+def test_a_mirror_begun_after_the_export_lacks_what_came_between() -> None:
+    """Its stream was read from later on, so nothing tells of that."""
+    day_ms = 86_400_000
+    followed = Followed(
+        now_ms=10 * day_ms, stream_ms=0, lost=False, begun_ms=9 * day_ms, applied_ms=9 * day_ms
+    )
+
+    told = why_unsafe(8 * day_ms, followed, ranked=True, keep_days=7)
+
+    assert "changes made between the two would be lost" in str(told)
+    assert why_unsafe(9 * day_ms + 200_000, followed, ranked=True, keep_days=7) is None

@@ -16,6 +16,7 @@ is half a day old) it begins anew. docs/backfill.md reasons it out, guard by gua
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -23,7 +24,7 @@ import msgspec
 from dynamirror.config.model import Guard, Side
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.copier import Copied, Copier, Left
-from dynamirror.engine.export import Exports
+from dynamirror.engine.export import EXPORTS_MAX, Exports
 from dynamirror.engine.history import RETENTION_MS, oldest_ms, shards_of, why_lost
 from dynamirror.engine.hold import Hold, caught_up
 from dynamirror.engine.lease import Lease
@@ -42,8 +43,8 @@ from dynamirror.ports import Clock, DynamoDB
 PAUSE_MS_MAX = 12 * 60 * 60 * 1_000
 """The stream keeps 24 hours; half of it is left to catch up."""
 
-EXPORTS_MAX = 1_000
-"""Exports that follow on one another; so many marks are between two attempts'."""
+CHUNKS_AT_ONCE = 2
+"""Of each part, so many may be on their way: that much is copied again after a crash."""
 
 TOO_SLOW = (
     "the stream has not been read for 12 hours, half of what it keeps. Run `dynamirror run` beside "
@@ -256,26 +257,29 @@ class Backfill:
             await self._copier.close()
 
     async def _copy(self, part: Part, hold: Hold | None) -> None:
-        """Copy one part, reading a page ahead of what is being written."""
-        done = before = self._done.get(part.name, Done())
-        copying: asyncio.Future[None] | None = None
-        async for records, after in part.pages(before):
-            if copying is not None:
-                await copying
-                await self._positions.save(part.name, done, self._clock())
+        """Copy one part, reading ahead of what is being written."""
+        before = self._done.get(part.name, Done())
+        copying: deque[tuple[asyncio.Future[None], Done]] = deque()
+        async for records, done in part.pages(before):
+            if len(copying) == CHUNKS_AT_ONCE:
+                await self._settle(part, *copying.popleft())
             if hold is not None:
                 hold.require()
             self._in_time()
-            copying, done = self._copier.write(records), after
+            copying.append((self._copier.write(records), done))
             removed = sum(record.new_image is None for record in records)
             self._tell(
                 items=self._told.items + len(records) - removed,
                 bytes=self._told.bytes + sum(map(size_of, records)),
                 deletes=self._told.deletes + removed,
             )
-        if copying is not None:
-            await copying
-            await self._positions.save(part.name, done, self._clock())
+        while copying:
+            await self._settle(part, *copying.popleft())
+
+    async def _settle(self, part: Part, copying: asyncio.Future[None], done: Done) -> None:
+        """Note a position once everything up to it is at every target."""
+        await copying
+        await self._positions.save(part.name, done, self._clock())
 
     def _in_time(self) -> None:
         if self._deadline is not None and self._clock() > self._deadline[0]:

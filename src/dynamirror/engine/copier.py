@@ -108,6 +108,7 @@ class Copier:
         for future in list(self._writing):
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # who waits for another hears of it there
 
     def _leave(self, record: StreamRecord, target: str, error: DynamirrorError) -> None:
         """Pass over an item that can't be at a target, or end there."""

@@ -29,12 +29,12 @@ from dynamirror.core.one_way import LEDGER_DAYS
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Wire, decode, key_of
 from dynamirror.engine.checkpoints import Known
-from dynamirror.engine.parts import Pages, Part, size_of
+from dynamirror.engine.parts import CHUNK, Pages, Part, size_of
 from dynamirror.engine.positions import Done
 from dynamirror.errors import DynamirrorError
 
-LINES = 1_000
-"""Items of a page: what is at most read twice after a crash."""
+EXPORTS_MAX = 1_000
+"""Exports that follow on one another; so many marks are between two attempts'."""
 
 ROOT = "AWSDynamoDB/"
 """The folder of all exports, under whatever prefix."""
@@ -171,7 +171,7 @@ class ExportFile:
             count += 1
             if count > skip:
                 records.append(self._read(line))
-            if len(records) == LINES:
+            if len(records) == CHUNK:
                 done = _after(done, records)
                 yield records, done
                 records = []

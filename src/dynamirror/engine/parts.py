@@ -17,6 +17,9 @@ from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.source import Table
 from dynamirror.ports import Clock, DynamoDB
 
+CHUNK = 1_000
+"""Items that are handed over together."""
+
 Pages = AsyncIterator[tuple[list[StreamRecord], Done]]
 
 
@@ -46,13 +49,17 @@ class Segment:
     async def pages(self, done: Done) -> Pages:
         """See Part."""
         async for page in self._reads.pages(*self._segment, after=done.after):
-            done = Done(
-                page.last,
-                page.last is None,
-                done.items + len(page.items),
-                done.bytes + sum(len(item.image) for item in page.items),
-            )
-            yield [record_of(item, self._number) for item in page.items], done
+            # An item's key is where a scan limited to it would have ended.
+            for at in range(0, max(1, len(page.items)), CHUNK):
+                items = page.items[at : at + CHUNK]
+                end = at + CHUNK >= len(page.items)
+                done = Done(
+                    page.last if end else items[-1].keys,
+                    end and page.last is None,
+                    done.items + len(items),
+                    done.bytes + sum(len(item.image) for item in items),
+                )
+                yield [record_of(item, self._number) for item in items], done
 
 
 class Tombstones:
