@@ -259,6 +259,18 @@ def test_a_scan_goes_on_from_an_item_that_is_gone(table: TableHelper) -> None:
     assert sorted(seen) == sorted(f"k{n}" for n in range(20))
 
 
+@pytest.mark.parametrize("segments", [1, 3])
+def test_a_scan_goes_on_after_any_item_of_a_page(table: TableHelper, segments: int) -> None:
+    """Not only after the page's last: a limit might have ended it at any."""
+    fill(table, 20)
+    for segment in range(segments):
+        request = {"Segment": segment, "TotalSegments": segments, "ConsistentRead": True}
+        whole = [one["id"] for one in table.ask("Scan", **request)["Items"]]
+        for place, key in enumerate(whole, 1):
+            rest = table.ask("Scan", **request, ExclusiveStartKey={"id": key})["Items"]
+            assert [one["id"] for one in rest] == whole[place:]
+
+
 def test_a_page_holds_1_mb(table: TableHelper) -> None:
     """A page ends at 1 MB, whatever its limit."""
     for number in range(6):
