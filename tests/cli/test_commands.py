@@ -267,6 +267,35 @@ def test_the_barrier_opens_when_everything_is_applied(regions: Regions, config: 
     assert [one["why"] for one in told["mirrors"]] == [None]
 
 
+def test_the_barrier_waits_for_every_mirror_of_the_file(regions: Regions, config: Path) -> None:
+    """In a chain what has reached the first target is not yet everywhere; each mirror is told."""
+    onward = """
+[mirrors.onward]
+mode = "one-way"
+source = { region = "eu-west-1", table = "Stories" }
+targets = [{ region = "us-east-1", table = "Copy" }]
+"""
+    first = config.read_text()
+    config.write_text(first + onward)
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    for _ in range(2):
+        assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    regions.put({"id": {"S": "e"}})
+    config.write_text(first)
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    config.write_text(first + onward)
+
+    behind = wait_drained(regions, config, "--timeout", 8, "--json")
+    assert behind.exit_code == Exit.FINDING
+    told = {one["mirror"]: one["why"] for one in json.loads(behind.stdout)["mirrors"]}
+    assert "nobody reads the stream" in told["onward"]
+    assert "nobody" not in told["stories"]
+
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    assert wait_drained(regions, config).exit_code == Exit.DONE
+    assert len(regions.us.table("Copy").items) == 4
+
+
 def test_the_barrier_names_a_source_that_is_not_there(config: Path) -> None:
     """A mistake is an error, not a wait without end."""
     result = wait_drained(Regions(), config, "--timeout", 5)

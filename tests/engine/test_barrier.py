@@ -284,6 +284,26 @@ def test_a_shard_that_no_engine_has_met_counts() -> None:
     run(main)
 
 
+def test_a_shard_that_a_listing_leaves_out_counts() -> None:
+    """Listings are eventually consistent: what is known to be unread is behind all the same."""
+
+    async def main() -> None:
+        world = World(shards=2)
+        await world.consumer().run(once=True)
+        for number in range(20):
+            world.put(f"key {number}")
+        hidden = world.stream.shards.pop(world.stream.open_shards[0].id)
+        assert hidden.records
+        while world.stream.open_shards[1].records:  # the listed one has nothing left to read
+            world.stream.open_shards[1].records.pop()
+        assert not (await Waiting(world)(within_s=60)).drained
+        world.stream.shards[hidden.id] = hidden
+        await world.consumer().run(once=True)
+        assert (await Waiting(world)()).drained
+
+    run(main)
+
+
 def test_positions_of_an_older_stream_count_for_nothing() -> None:
     """An epoch's numbers mean nothing in the next one."""
 

@@ -160,6 +160,13 @@ class Gate:
             self.passed = False
             return standing
         listed = await shards_of(self._source, table.stream, self._backoff)
+        # One that isn't applied to its end counts though a listing leaves it out.
+        there = {shard.shard_id for shard in listed}
+        listed += [
+            Shard(name, position.parent)
+            for name, position in known.positions.items()
+            if not position.done and name not in there
+        ]
         behind = await self._behind(str(table.stream), listed, known, settled=settled)
         # A listing may leave one out that has just been made: two in a row must be alike.
         names = [shard.shard_id for shard in listed]

@@ -54,7 +54,7 @@ class Passing:
         except (ExpiredIteratorError, TrimmedError):
             self._after, self._newest = -1, None  # begin anew with the next look
         except NotFoundError:
-            return  # trimmed since it was listed: the next listing is without it
+            self._after = -1  # trimmed, or not listed everywhere yet: whoever reads it finds out
 
     async def _read_rest(self, *, settled: bool) -> None:
         """See whether anything is left after the position."""
