@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from bench.harness import Contender, Floor, Handler, NodeHandler, Row, race
-from bench.settings import configuration
+from bench.settings import configuration, two_way
 from bench.tables import figure
 from bench.workload import Load
 
@@ -63,6 +63,12 @@ def contenders(scenario: Scenario) -> list[Contender]:
         for guard in GUARDS
     ]
     found += [
+        Handler(
+            name="dynamirror, two-way, saves of items that are there",
+            module="bench.contenders.dynamirror_handler",
+            python=sys.executable,
+            environment={"DYNAMIRROR_CONFIG": two_way()},
+        ),
         Handler(
             name=YARDSTICK, module="bench.contenders.boto3_loop", batch_max=5 if away else None
         ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.apply import GUARDS, YARDSTICK
 from bench.harness import Contender, Handler, Row, race
-from bench.settings import configuration
+from bench.settings import configuration, two_way
 from bench.tables import Lines
 from bench.workload import Load
 
@@ -69,6 +69,14 @@ def _contenders(batch: int) -> list[Contender]:
         )
         for guard in GUARDS
     ]
+    found.append(
+        Handler(
+            name="dynamirror, two-way",
+            module="bench.contenders.dynamirror_handler",
+            python=sys.executable,
+            environment={"DYNAMIRROR_CONFIG": two_way()},
+        )
+    )
     if batch <= 100:
         found.append(Handler(name="boto3, batch_writer", module="bench.contenders.boto3_batch"))
         # A round trip for each: its time per change does not depend on the event's length.

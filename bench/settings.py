@@ -39,5 +39,16 @@ def configuration(
     )
 
 
+def two_way(table: str = TABLE) -> str:
+    """Return the configuration of a mirror of two replicas; an item's views are its version."""
+    return (
+        "[mirrors.bench]\n"
+        'mode = "two-way"\n'
+        'version_attribute = "views"\n'
+        f'replicas = [{{ region = "{SOURCE_REGION}", table = "{table}" }}, '
+        f'{{ region = "{TARGET_REGION}" }}]\n'
+    )
+
+
 def _place(members: str, url: str | None) -> str:
     return f"{{ {members}" + (f', endpoint_url = "{url}"' if url else "") + " }"
