@@ -83,9 +83,10 @@ def measured(kind: str) -> tuple[str, str, str, str]:
             save(world)
             await world.drain(world.two)
         await asyncio.sleep(1)
-        {"delete": delete, "save without a version": lambda w: save(w, version=False)}.get(
-            kind, save
-        )(world)
+        if kind == "delete":
+            delete(world)
+        else:
+            save(world, version=kind != "save without a version")
         us, eu = (consumer_of(world.two, one) for one in world.two.config.mirrors)
         counted = Counted(world)
         await us.run(once=True)
