@@ -23,10 +23,12 @@ from dynamirror.core.facts import (
     Verified,
 )
 from dynamirror.engine.charges import Cost
-from dynamirror.engine.compared import Compared
+from dynamirror.engine.compared import Compared, Estimate
 from dynamirror.engine.copier import Copied
 from dynamirror.engine.findings import Finding
 from dynamirror.engine.journal import Conflict
+from dynamirror.engine.mended import Mended
+from dynamirror.engine.one_item import ItemAt, OneItem, ParkedChange
 from dynamirror.engine.redrive import Redriven
 from dynamirror.engine.suspects import Drift
 from dynamirror.observe.status import Link, Status
@@ -96,6 +98,11 @@ def test_the_overview_says_what_the_command_says(command: str, does: str) -> Non
         Copied,
         Drift,
         Compared,
+        Estimate,
+        Mended,
+        OneItem,
+        ItemAt,
+        ParkedChange,
         Redriven,
         Finding,
         Cost,

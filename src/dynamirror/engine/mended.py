@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from dynamirror.core.drift import Kind
 from dynamirror.core.values import Key, Wire
 from dynamirror.engine.parking import Parking
 from dynamirror.engine.suspects import Drift
@@ -38,6 +39,8 @@ class Outcome(StrEnum):
 class Mended(msgspec.Struct, frozen=True, kw_only=True):
     """What was done about one item, or would be."""
 
+    kind: Kind
+    """How it differed."""
     target: str
     """The target's short name."""
     key: Wire

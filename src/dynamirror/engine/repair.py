@@ -160,6 +160,7 @@ class _Item:
         self._repairer = repairer
         self._place = place
         self._keys = drift.key
+        self._kind = drift.kind
         self._hold = hold
 
     async def mend(self, *, dry: bool) -> Mended:
@@ -198,6 +199,7 @@ class _Item:
     ) -> Mended:
         origin = self._repairer.sights[self._place.name].source if action else None
         return Mended(
+            kind=self._kind,
             target=self._place.name,
             key=self._keys,
             outcome=outcome,

@@ -242,6 +242,7 @@ class _Item:
     def _told(self, outcome: Outcome, why: str | None = None) -> Mended:
         done = outcome is not Outcome.EQUAL
         return Mended(
+            kind=self._drift.kind,
             target=self._drift.target,
             key=self._drift.key,
             outcome=outcome,

@@ -75,6 +75,16 @@ class Showing:
             return item.origin
         return self._view.lens(self._source_keys).traced(item.keys)
 
+    def placed(self, item: Item) -> Item:
+        """Return where the target has an item of the source of which only the keys are known.
+
+        Raises UnfitError where they don't tell.
+        """
+        if self._view is None or self._two_way:
+            return item
+        there = self._view.lens(item.keys).keys_of(item.keys, {})
+        return Item(key_of(there), there, item.image, item.keys)
+
     def all_at_source(self, items: Iterable[Item]) -> list[Wire]:
         """Return these items' keys at the source, each once, of those that have any there."""
         traced = (keys for item in items if (keys := self.at_source(item)) is not None)

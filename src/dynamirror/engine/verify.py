@@ -17,7 +17,7 @@ from dynamirror.config.model import Place
 from dynamirror.core.drift import End, Sight, sampled
 from dynamirror.core.prices import read_units
 from dynamirror.core.values import Key
-from dynamirror.engine.checkpoints import Checkpoints
+from dynamirror.engine.checkpoints import VERIFIED_ROW, Checkpoints
 from dynamirror.engine.compared import EVERYTHING, Compared, Estimate, Method, Scope
 from dynamirror.engine.join import Join
 from dynamirror.engine.lag import Lag
@@ -127,6 +127,15 @@ class Verifier:
         compared = self._compared()
         self._on_progress(compared)
         return compared
+
+    async def note(self, checkpoints: Checkpoints, compared: Compared) -> None:
+        """Write down when all was compared and what was found, for ``status`` to tell.
+
+        Raises NotFoundError where the mirror has no checkpoint table, AccessDeniedError where we
+        may not write it.
+        """
+        found = {name: getattr(compared, name) for name in (*self._counts, "in_flight")}
+        await checkpoints.put(VERIFIED_ROW, at_ms=self._clock(), items=compared.items, **found)
 
     def _pair(self, place: Place, table: Table) -> _Pair:
         mirror = self._links.mirror

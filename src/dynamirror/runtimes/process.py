@@ -18,11 +18,13 @@ from dynamirror.engine.lease import Lease
 from dynamirror.engine.limiter import Pace
 from dynamirror.engine.mended import Repairer
 from dynamirror.engine.meter import Budget, Meter
+from dynamirror.engine.one_item import Looker
 from dynamirror.engine.patience import see
 from dynamirror.engine.redrive import Redriver
 from dynamirror.engine.repair import OneWayRepairer
 from dynamirror.engine.resync import TwoWayRepairer
 from dynamirror.engine.sites import Site
+from dynamirror.engine.source import described
 from dynamirror.engine.verify import Verifier
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.identity import is_dead, me
@@ -137,6 +139,21 @@ def repairer_of(wiring: Wiring, mirror: Mirror) -> Repairer:
         wiring.checkpoints(mirror),
         lease_of(wiring, mirror),
         clock=clock,
+        backoff=backoff,
+    )
+
+
+async def looker_of(wiring: Wiring, mirror: Mirror) -> Looker:
+    """Return what looks at single items of a mirror. Raises NotFoundError without its source."""
+    backoff = wiring.backoff
+    sides = [side for side in wiring.config.mirrors if side.name == mirror.name]
+    return Looker(
+        wiring.links(mirror),
+        wiring.apis(mirror),
+        await described(wiring.source(mirror), mirror.source.table, backoff),
+        repairer=repairer_of(wiring, mirror),
+        parkings=[wiring.links(side).parking_of(epoch=1) for side in sides],
+        journal=journal_of(wiring, mirror) if isinstance(mirror, Side) else None,
         backoff=backoff,
     )
 
