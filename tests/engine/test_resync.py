@@ -105,15 +105,35 @@ def test_of_one_version_the_stronger_replicas_stays() -> None:
     run(main)
 
 
-@pytest.mark.parametrize(("version", "gone"), [(5, True), (6, True), (4, False)])
-def test_a_delete_that_outranks_the_item_is_carried_to_it(version: int, *, gone: bool) -> None:
+@pytest.mark.parametrize(
+    ("version", "origin", "gone"),
+    [(5, "A", True), (6, "A", True), (4, "A", False)],
+)
+def test_a_delete_that_outranks_the_item_is_carried_to_it(
+    version: int, origin: str, *, gone: bool
+) -> None:
     async def main() -> None:
         replicas = Replicas()
         replicas.save("C", "5", "x")
-        replicas.bury("A", version, "A")
+        replicas.bury("A", version, origin)
         told = await replicas.repair()
         assert told.action == ("delete" if gone else "put")
         assert replicas.values() == ([None] * 3 if gone else ["x"] * 3)
+
+    run(main)
+
+
+def test_an_item_made_again_with_the_rank_of_its_delete_is_raised_above_it() -> None:
+    """The counter of its application started again."""
+
+    async def main() -> None:
+        replicas = Replicas()
+        replicas.save("C", "5", "again")
+        for name in NAMES:
+            replicas.bury(name, 5, "C")
+        assert outcome_of(await replicas.repair(dry=True)) == (Outcome.PLANNED, "raise", "C")
+        assert (await replicas.repair()).outcome is Outcome.REPAIRED
+        assert replicas.values() == ["again"] * 3
 
     run(main)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.fault_proxy import Fault
 from tests.servers import running
+from tests.storm.drift import DriftPlan, drift_storm
 from tests.storm.engine import Plan, Result, planned, run_storm
 from tests.storm.mapping import handler_storm
 from tests.storm.two_way import WRITERS, two_way_storm
@@ -61,12 +62,27 @@ TWO_WAY_HEADER = (
     "wrong",
 )
 
+DRIFT_HEADER = (
+    "storm",
+    "guard",
+    "seed",
+    "items",
+    "seeded",
+    "found",
+    "repaired",
+    "seconds",
+    "peak MB",
+    "differences",
+)
+DRIFT_ITEMS = 300_000
+DRIFT_RATE = 800.0
+
 
 def main() -> int:
     chosen = _arguments()
     logging.getLogger("dynamirror").setLevel(logging.CRITICAL)  # the storms' own noise
     tell(f"{SERVER} below are its own, with all of the storm on one machine.")
-    return min(_one_way(chosen) + _two_way(chosen), 1)
+    return min(_one_way(chosen) + _two_way(chosen) + _drift(chosen), 1)
 
 
 def _one_way(chosen: argparse.Namespace) -> int:
@@ -126,6 +142,46 @@ def _two_way(chosen: argparse.Namespace) -> int:
     return red
 
 
+def _drift(chosen: argparse.Namespace) -> int:
+    guards = chosen.guards if "drift" in chosen.storms else []
+    if guards:
+        tell(" | ".join(DRIFT_HEADER))
+    red = 0
+    for guard in guards:
+        plan = DriftPlan(
+            guard=guard,
+            items=chosen.items,
+            drifts=1_000,
+            changes=chosen.changes or CHANGES,
+            rate=chosen.rate or DRIFT_RATE,
+            seed=chosen.seed,
+        )
+        with running() as server, tempfile.TemporaryDirectory(prefix="storm-") as folder:
+            if server.url is None:
+                raise SystemExit("a storm needs a server with an address; AWS is none")
+            result = drift_storm(plan, server.url, Path(folder))
+        found, repaired = len(result.found), len(result.repaired)
+        cells = (
+            "drift",
+            guard,
+            plan.seed,
+            f"{plan.items:,}",
+            len(result.seeded),
+            found,
+            repaired,
+            f"{result.seconds:.0f}",
+            f"{result.peak_kb / 1_024:.0f}",
+            len(result.differences),
+        )
+        tell(" | ".join(map(str, cells)))
+        try:
+            result.require_exact()
+        except AssertionError as error:
+            tell(str(error))
+            red += 1
+    return red
+
+
 def _two_way_row(result: TwoWayResult) -> str:
     plan, counts = result.plan, result.counts
     cells = (
@@ -159,7 +215,7 @@ def _plans(chosen: argparse.Namespace) -> list[Plan]:
             unexcused=chosen.unexcused,
         )
         for storm in chosen.storms
-        if storm not in TWO_WAY
+        if storm not in (*TWO_WAY, "drift")
         for guard in chosen.guards
         if storm == "engine" or guard == "ledger" or chosen.unexcused or len(chosen.storms) == 1
     ]
@@ -198,10 +254,11 @@ def tell(text: str) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--storms", type=_words, default=["engine", "handler", *TWO_WAY])
+    parser.add_argument("--storms", type=_words, default=["engine", "handler", *TWO_WAY, "drift"])
     parser.add_argument("--guards", type=_words, default=["order", "item", "ledger"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--changes", type=int, help="200,000; 6,000 if two-way")
+    parser.add_argument("--items", type=int, default=DRIFT_ITEMS, help="drift: of each table")
     parser.add_argument("--keys", type=int, default=5_000)
     parser.add_argument("--kills", type=int, default=10, help="kill -9 of the engine")
     parser.add_argument("--rate", type=float, help="changes a second at most")

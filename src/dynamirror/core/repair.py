@@ -95,19 +95,19 @@ class Carry(msgspec.Struct, frozen=True):
     """The replicas that have it."""
     tombstone: Tombstone | None
     """None: it is the item that is carried."""
+    tied: bool = False
+    """Whether a tombstone has the item's very rank: it was made again after that delete, by an
+    application whose counter started again, and needs a higher version."""
 
 
 def outranking(standings: Sequence[Standing]) -> Carry | None:
-    """Return what outranks all else; None where no replica has anything.
-
-    A tombstone outranks an item of its own rank, as for every put.
-    """
+    """Return what outranks all else; None where no replica has anything."""
     items = [one for one in standings if one.rank is not None]
     graves = [(one.tombstone.rank, one) for one in standings if one.tombstone is not None]
     top_item = max((one.rank for one in items if one.rank is not None), default=None)
     top_grave = max((rank for rank, _ in graves), default=None)
-    if top_grave is not None and (top_item is None or top_grave >= top_item):
+    if top_grave is not None and (top_item is None or top_grave > top_item):
         holders = [one for rank, one in graves if rank == top_grave]
         return Carry(tuple(one.name for one in holders), holders[0].tombstone)
     names = tuple(one.name for one in items if one.rank == top_item)
-    return Carry(names, None) if names else None
+    return Carry(names, None, top_grave == top_item) if names else None

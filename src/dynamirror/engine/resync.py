@@ -226,18 +226,19 @@ class _Item:
             return None  # gone meanwhile
         holders = {name: image for name in carry.names if (image := images[name]) is not None}
         self._origin = carry.names[0]
-        if carry.tombstone is not None or repairer.alike(holders.values()):
-            self._action = "put" if carry.tombstone is None else "delete"
-            if dry:
-                return None
-            skip = await repairer.carry(carry, keys, images[self._origin])
-            return REPORTED if skip is Skip.UNVERSIONED else None
-        self._action = "raise"
-        if not repairer.mesh.bump:
-            return REPORTED
-        if not dry:
-            await repairer.level(keys, holders)
-        return None
+        alike = repairer.alike(holders.values())
+        if carry.tombstone is None and (carry.tied or not alike):
+            self._action = "raise"
+            if not repairer.mesh.bump:
+                return REPORTED
+            if not dry:
+                await repairer.level(keys, holders)
+            return None
+        self._action = "put" if carry.tombstone is None else "delete"
+        if dry:
+            return None
+        skip = await repairer.carry(carry, keys, images[self._origin])
+        return REPORTED if skip is Skip.UNVERSIONED else None
 
     def _told(self, outcome: Outcome, why: str | None = None) -> Mended:
         done = outcome is not Outcome.EQUAL
