@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -124,10 +125,10 @@ class TwoWayRepairer:
 
     def alike(self, images: Iterable[Wire | None]) -> bool:
         """Tell whether images are the same but for their stamps."""
-        first, *others = [image and self._bare(image) for image in images]
+        bare = [image and self._bare(image) for image in images]
         return all(
-            image is first if image is None or first is None else same(first, image)
-            for image in others
+            one is other if one is None or other is None else same(one, other)
+            for one, other in pairwise(bare)
         )
 
     async def level(self, keys: Wire, held: Mapping[str, Wire]) -> None:
