@@ -115,6 +115,7 @@ def mirrors(draw: st.DrawFn, name: str, stem: str) -> Mirror:
         max_writes_per_second=draw(st.none() | st.floats(0, 1e9, exclude_min=True)),
         transport=draw(st.sampled_from(Transport)),
         deadline_reserve_ms=draw(st.integers(0, 900_000)),
+        backlog_seconds=draw(st.integers(0, 43_200)),
         ledger_table=draw(ours.map(lambda each: each and f"{each}ledger")),
         parked_table=draw(ours.map(lambda each: each and f"{each}parked")),
         checkpoint_table=draw(ours.map(lambda each: each and f"{each}checks")),

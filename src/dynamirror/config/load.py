@@ -53,6 +53,7 @@ ONE_WAY: Mapping[str, Parser] = {
     "max_writes_per_second": problems.writes_per_second,
     "transport": problems.choice(Transport),
     "deadline_reserve_ms": problems.deadline_reserve_ms,
+    "backlog_seconds": problems.backlog_seconds,
     "ledger_table": problems.our_table,
     "parked_table": problems.our_table,
     "checkpoint_table": problems.our_table,

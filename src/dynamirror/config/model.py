@@ -82,6 +82,8 @@ class OneWay:
     """Write requests' items per second and target; None for as fast as the table takes them."""
     transport: Transport = Transport.NATIVE
     deadline_reserve_ms: int = 2_000
+    backlog_seconds: int = 60
+    """A target that can't be written for so long has its changes parked; 0: the others wait."""
     ledger_table: str | None = None
     parked_table: str | None = None
     checkpoint_table: str | None = None

@@ -27,6 +27,7 @@ ATTRIBUTE_BYTES_MAX = 255  # DynamoDB takes 64 KB, but a name's bytes count in e
 DEADLINE_RESERVE_MS_MAX = 900_000  # a Lambda function runs for at most 15 minutes
 TOMBSTONE_DAYS_MIN = 3  # the stream's retention, and two days to redrive what was parked
 DAYS_MAX = 3_650
+BACKLOG_SECONDS_MAX = 43_200  # half of what a stream keeps: the rest is for catching up
 WRITES_PER_SECOND_MAX = 1e9  # more than any table takes
 PORT_MAX = 65_535
 
@@ -157,6 +158,12 @@ def attribute(value: object) -> str:
 def deadline_reserve_ms(value: object) -> int:
     if type(value) is not int or not 0 <= value <= DEADLINE_RESERVE_MS_MAX:
         raise UnfitError(f"write whole milliseconds from 0 to {DEADLINE_RESERVE_MS_MAX}")
+    return value
+
+
+def backlog_seconds(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= BACKLOG_SECONDS_MAX:
+        raise UnfitError(f"write whole seconds from 0 (never) to {BACKLOG_SECONDS_MAX}")
     return value
 
 
