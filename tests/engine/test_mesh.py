@@ -13,7 +13,8 @@ from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Wire
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.limiter import Limiter
-from dynamirror.engine.mesh import MeshTarget
+from dynamirror.engine.mesh import MeshApplier
+from dynamirror.engine.replicas import CarryTarget, JudgeTarget
 from dynamirror.engine.retry import Backoff
 from dynamirror.errors import PoisonError, ThrottledError
 from dynamirror.simulation.replicas import Place, mesh_of
@@ -29,11 +30,15 @@ class Mesh:
     def __init__(self) -> None:
         self.places = {name: Place(name, now_ms) for name in "ABC"}
         self.apis: Any = {name: place.db for name, place in self.places.items()}
-        self.target = MeshTarget(TwoWay(mesh_of(3), "A"), self.apis, now_ms)
         self.failures: list[BaseException] = []
-        self.applier = Applier(
-            self.target, Limiter(8), on_failure=self.failures.append, backoff=Backoff()
-        )
+        rules = TwoWay(mesh_of(3), "A")
+        named: Any = {"on_failure": self.failures.append, "backoff": Backoff()}
+        legs = [
+            Applier(CarryTarget(rules, self.apis, now_ms, there), Limiter(8), **named)
+            for there in rules.others
+        ]
+        judge = JudgeTarget(rules, self.apis, now_ms)
+        self.applier = MeshApplier(judge, Limiter(8), legs, **named)
 
     def version(self, name: str) -> str | None:
         item = self.places[name].item("k")

@@ -27,6 +27,10 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
     """When the target was last known to answer."""
     trouble: str = ""
     """Why requests to it are being tried again just now; empty: they aren't."""
+    away_since_ms: int | None = None
+    """Since when it takes no writes, so that its changes are parked; null: it does."""
+    waiting_keys: int = 0
+    """Parked keys that are brought to it once it is back."""
 
 
 class ShardReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from dynamirror.core.conflict import Loss, journal_rows
 from dynamirror.core.ledger import Entry, Ledger, Tombstone
 from dynamirror.core.rank import Peers, Rank
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.stamp import Bounds, Marks
+from dynamirror.core.stamp import Bounds, Marks, Seen
 from dynamirror.core.values import Image, Wire, row_key
 
 V = TypeVar("V")
@@ -85,6 +85,8 @@ class Put(msgspec.Struct, frozen=True):
     image: Image
     """With its stamp."""
     inserted: bool
+    seen: Seen = {}
+    """The stamp's."""
 
 
 class Delete(msgspec.Struct, frozen=True):
@@ -142,6 +144,10 @@ class Here:
         # What the mirror had put before an application changed it: should the same put land once
         # more, over a version that was lowered, it looks like that application's.
         self._placed: dict[str, tuple[Rank, str]] = {}
+
+    def table_of(self, name: str) -> str:
+        """Return the table of a replica."""
+        return self._replicas[name].table
 
     def _read(self, record: StreamRecord, now_ms: int) -> Generator[Ask, Answer, Entry]:
         row = row_key(self.mesh.mirror, record.key)

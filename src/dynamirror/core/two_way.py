@@ -24,6 +24,7 @@ import msgspec
 
 from dynamirror.core.carry import Carrying, restarted
 from dynamirror.core.conflict import Loss, Reason, digest
+from dynamirror.core.ledger import Tombstone
 from dynamirror.core.mesh import (
     Again,
     Answer,
@@ -41,6 +42,7 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.removal import Removing
 from dynamirror.core.stamp import Stamp, View, merged
 from dynamirror.core.values import row_key, same
+from dynamirror.errors import UnfitError
 
 
 class TwoWay(Removing, Carrying):
@@ -122,13 +124,38 @@ class TwoWay(Removing, Carrying):
             tombstone = (yield from self._read(record, now_ms)).tombstone
             if tombstone is None:
                 return Skip.UNCHANGED
-            row = row_key(self.mesh.mirror, record.key)
-            theirs = msgspec.structs.replace(tombstone, mark=None)
-            return Delete(tombstone.rank, record.keys, row, theirs, record, None)
+            return self._buried(record, tombstone)
         new = self.marks.view(record.new_image, self.here)
         if not new.versioned:
             return (yield from self._unversioned(record, None, new, now_ms))
         return self._put(record, {}, new)
+
+    def redriven(self, record: StreamRecord, now_ms: int) -> Judgement:
+        """Return what makes up for changes that other replicas lack: as ``resync``, and they may
+        lack the tombstone too, by which an item that is here is about to be removed again.
+
+        Raises UnfitError for what can't be told of any more.
+        """
+        tombstone = (yield from self._read(record, now_ms)).tombstone
+        image = record.new_image
+        new = None if image is None else self.marks.view(image, self.here)
+        if tombstone is not None and (new is None or tombstone.rank >= new.rank):
+            return self._buried(record, tombstone)
+        if new is None and record.event_name == "REMOVE":
+            raise UnfitError(
+                "it was deleted so long ago that no tombstone tells of it any more: compare with "
+                "`dynamirror verify`"
+            )
+        if new is None:
+            return Skip.UNCHANGED
+        if not new.versioned:
+            return (yield from self._unversioned(record, None, new, now_ms))
+        return self._put(record, dict(tombstone.seen) if tombstone else {}, new)
+
+    def _buried(self, record: StreamRecord, tombstone: Tombstone) -> Delete:
+        row = row_key(self.mesh.mirror, record.key)
+        theirs = msgspec.structs.replace(tombstone, mark=None)
+        return Delete(tombstone.rank, record.keys, row, theirs, record, None)
 
     def squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
         """Return the one record that stands for two of a key in a row; None: each is needed.
@@ -148,6 +175,17 @@ class TwoWay(Removing, Carrying):
             return None
         return msgspec.structs.replace(second, old_image=first.old_image)
 
+    def joined(self, first: Put | Delete, second: Put | Delete) -> Put | None:
+        """Return the one put that stands for two of a key that another replica has still to get;
+        None: each is needed. Whoever made the second had what the first replaced.
+        """
+        if isinstance(first, Delete) or isinstance(second, Delete) or first.rank >= second.rank:
+            return None
+        seen = merged(first.seen, second.seen)
+        image = self.marks.stamped(second.image, Stamp(second.rank, seen))
+        inserted = first.inserted or second.inserted
+        return msgspec.structs.replace(second, image=image, inserted=inserted, seen=seen)
+
     def raises(self, old: Rank, new: Rank) -> bool:
         """Rule 0: tell whether a change raised the rank, as every versioned write does."""
         return new > old
@@ -156,8 +194,9 @@ class TwoWay(Removing, Carrying):
         image = record.new_image or {}
         stamp = Stamp(new.rank, merged(seen, new.known()))
         row = row_key(self.mesh.mirror, record.key)
+        placed = self.marks.stamped(image, stamp)
         inserted = record.old_image is None
-        return Put(new.rank, record.keys, row, self.marks.stamped(image, stamp), inserted)
+        return Put(new.rank, record.keys, row, placed, inserted, stamp.seen)
 
     def _overwritten(self, record: StreamRecord, old: View, new: View, now_ms: int) -> Steps:
         """Journal what was made here and is overwritten by a save that had not seen it.

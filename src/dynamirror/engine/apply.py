@@ -3,25 +3,25 @@
 Records wait in one queue; a record whose key is already waiting takes the waiting one's place
 (squashing: its image is the newer whole), one whose key is in flight waits behind it. So order per
 key is kept whatever runs in parallel, and a hot key costs one request at a time, not a queue.
+
+While a target is away its changes go the same way, only to the shelf: to the parked table.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-
-import msgspec
+from collections.abc import Callable, Mapping, Sequence
 
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Key
 from dynamirror.engine.limiter import Limiter, Pace
-from dynamirror.engine.parking import Parking
+from dynamirror.engine.parking import Parking, poison
 from dynamirror.engine.retry import Backoff, tell
+from dynamirror.engine.shelf import SHELVING, Shelf, Sink
 from dynamirror.engine.targets import Target
+from dynamirror.engine.underway import Batch, Lines, Write
 from dynamirror.errors import (
     DynamirrorError,
-    PoisonError,
     RefusedError,
     ServiceError,
     ThrottledError,
@@ -33,38 +33,6 @@ _UNPROCESSED = ThrottledError("UnprocessedItems", "the table took only a part of
 
 ASK_S = 0.2
 """Time between two questions whether we may write."""
-
-
-class Batch:
-    """Records handed in together; ``on_done`` is called when every one of them is applied."""
-
-    __slots__ = ("_on_done", "_open")
-
-    def __init__(self, on_done: Callable[[], None]) -> None:
-        self._on_done = on_done
-        self._open = 0
-
-    def expect(self, writes: int) -> None:
-        """Count writes that must be applied before the batch is done."""
-        self._open += writes
-
-    def settle(self) -> None:
-        """Count one of them as applied."""
-        self._open -= 1
-        if self._open == 0:
-            self._on_done()
-
-
-class _Write(msgspec.Struct, eq=False, gc=False):
-    """A record on its way, and those behind it that touch the same key."""
-
-    record: StreamRecord
-    batches: list[Batch]
-    in_flight: bool = False
-    alone: bool = False
-    """Must not share a request: of an unknown kind, or in one that the service refused."""
-    attempts: int = 0
-    behind: _Write | None = None
 
 
 class Applier:
@@ -84,10 +52,16 @@ class Applier:
         backoff: Backoff | None = None,
         pace: Pace | None = None,
         parking: Parking | None = None,
+        parks_poison: bool = True,
     ) -> None:
         self.target = target
         self.limiter = limiter
-        self.applied = 0
+        self.away: ServiceError | None = None
+        """Why the target counts as away just now: its changes are parked; None: it doesn't."""
+        self.failing_since_s: float | None = None
+        """Since when it has taken nothing, by the loop's clock; None: it takes what it is sent."""
+        self.patience_s = float("inf")
+        """How long a change may fail before it is parked and holds up nothing any more."""
         self.requests = 0
         self.retries = 0
         self.throttles = 0
@@ -98,10 +72,19 @@ class Applier:
         self._backoff = backoff or Backoff()
         self._pace = pace
         self._parking = parking
-        self._writes: dict[Key, _Write] = {}
-        self._ready: deque[_Write] = deque()
+        self._parks_poison = parks_poison
+        self._held: Mapping[Key, int] = parking.held_at(target.name) if parking else {}
+        self._there: tuple[Limiter, Pace | None, Mapping[Key, int]] = (limiter, pace, self._held)
+        self._sink: Sink = target
+        self._lines = Lines()
+        self._settle: Callable[[Write], None] = self._lines.settle
         self._workers: set[asyncio.Task[None]] = set()
         self.failed = False
+
+    @property
+    def applied(self) -> int:
+        """How many changes are done with, one way or the other."""
+        return self._lines.settled
 
     @property
     def in_flight(self) -> int:
@@ -111,7 +94,7 @@ class Applier:
     @property
     def unapplied(self) -> frozenset[Key]:
         """The keys of which some change is not applied yet."""
-        return frozenset(self._writes)
+        return frozenset(self._lines.heads)
 
     def submit(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
         """Take records in the order of their stream; ``on_done`` is called when all are applied."""
@@ -121,12 +104,54 @@ class Applier:
         if self.target.squash is None and all(record.known for record in records):
             records = list({record.key: record for record in records}.values())
         batch.expect(len(records) or 1)
+        admit, squash = self._lines.admit, self.target.squash
         for record in records:
-            self._admit(record, batch)
+            admit(record, batch, squash)
         if records:
             self._hire()
         else:
             batch.settle()
+
+    @property
+    def legs(self) -> tuple[Applier, ...]:
+        """The appliers that write to one target each: itself, but in a two-way mirror."""
+        return (self,)
+
+    @property
+    def all(self) -> tuple[Applier, ...]:
+        """All appliers through which its records pass."""
+        return (self,)
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest change was made that is not applied yet; None: there is none."""
+        times = (write.record.created_at for write in self._lines.heads.values())
+        oldest_s = min(times, default=None)
+        return None if oldest_s is None else int(oldest_s * 1_000)
+
+    @property
+    def sample(self) -> StreamRecord | None:
+        """A change that is not applied yet, if there is any."""
+        return next((write.record for write in self._lines.heads.values()), None)
+
+    def leave(self, why: ServiceError) -> None:
+        """Take the target for away: give up what is unanswered, and park all there is."""
+        if self._parking is None or self.failed:
+            return
+        self.away, self.trouble = why, ""
+        self._sink = Shelf(self._parking, self.target.name, why)
+        self.limiter, self._pace, self._held = Limiter(SHELVING, SHELVING), None, {}
+        for worker in self._workers:
+            worker.cancel()
+        self._lines.recall()
+        self._hire()
+
+    def come_back(self) -> None:
+        """Write to the target again; what is parked by now stays so until it is redriven."""
+        self.away = self.failing_since_s = None
+        self._sink = self.target
+        self.limiter, self._pace, self._held = self._there
+        self._hire()
 
     async def stop(self) -> None:
         """Send nothing more and give up what is unanswered."""
@@ -136,29 +161,11 @@ class Applier:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
-    def _admit(self, record: StreamRecord, batch: Batch) -> None:
-        first = self._writes.get(record.key)
-        if first is None:
-            write = self._writes[record.key] = _Write(record, [batch], alone=not record.known)
-            self._ready.append(write)
-            return
-        last = first
-        while last.behind is not None:
-            last = last.behind
-        both, squash = None, self.target.squash
-        if not last.in_flight and last.record.known and record.known:
-            both = record if squash is None else squash(last.record, record)
-        if both is None:
-            last.behind = _Write(record, [batch], alone=not record.known)
-        else:
-            last.record = both
-            last.batches.append(batch)
-
     def _hire(self) -> None:
         """Put workers on the queue: as many as it feeds, at most as many as may be in flight."""
         if self.failed:
             return
-        wanted = -(-len(self._ready) // self.target.records_max)
+        wanted = -(-len(self._lines.ready) // self._sink.records_max)
         for _ in range(min(wanted, self.limiter.limit - len(self._workers))):
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
@@ -167,10 +174,12 @@ class Applier:
     def _leave(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         if worker.cancelled():
+            if self._lines.ready:  # it was told to leave, and what it had in hand is there again
+                self._hire()
             return
         if (error := worker.exception()) is None:
             # Several leave at once where answers come at once, more than the limit asks for.
-            if self._ready:
+            if self._lines.ready:
                 self._hire()
             return
         if not self.failed:
@@ -178,9 +187,9 @@ class Applier:
             self._on_failure(error)
 
     async def _work(self) -> None:
-        while self._ready and not self.failed and len(self._workers) <= self.limiter.limit:
-            writes = self._take()
-            if self._parking is not None and self._holds(writes[0]):
+        while self._lines.ready and not self.failed and len(self._workers) <= self.limiter.limit:
+            writes = self._lines.take(self._sink.records_max, self._held)
+            if self._parking is not None and writes[0].record.key in self._held:
                 await self._wait_behind(writes[0], self._parking)
             elif not writes[0].record.known:
                 name = writes[0].record.event_name
@@ -188,22 +197,7 @@ class Applier:
             else:
                 await self._send(writes)
 
-    def _take(self) -> list[_Write]:
-        """Take what the next request carries; what needs care of its own comes alone."""
-        writes: list[_Write] = []
-        ready, most = self._ready, self.target.records_max
-        while ready and len(writes) < most:
-            write = ready[0]
-            special = write.alone or (self._parking is not None and self._holds(write))
-            if special and writes:
-                break
-            write.in_flight = True
-            writes.append(ready.popleft())
-            if special:
-                break
-        return writes
-
-    async def _send(self, writes: list[_Write]) -> None:
+    async def _send(self, writes: list[Write]) -> None:
         if self._pace is not None and self._pace.per_second is not None:
             await self._pace.take(len(writes))
         while not self._may_write():  # noqa: ASYNC110 - time decides it, nobody could tell us
@@ -213,7 +207,7 @@ class Applier:
         self.requests += 1
         failure: ServiceError = _UNPROCESSED
         try:
-            left = await self.target.send([write.record for write in writes])
+            left = await self._sink.send([write.record for write in writes])
         except (RefusedError, UnfitError) as error:
             await self._isolate(writes, error)
             return
@@ -226,18 +220,24 @@ class Applier:
         now = clock()
         if not left:
             self.trouble = ""
+            self.failing_since_s = None
             self.limiter.answered(now - sent_at, len(self._workers), now)
             for write in writes:
                 self._settle(write)
-            if len(self._ready) > self.target.records_max:
+            if len(self._lines.ready) > self._sink.records_max:
                 self._hire()  # the limit may have grown: more than one worker has work
         else:
             self.limiter.throttled(now, now - sent_at)
-            self._retry_later(writes, {record.key for record in left}, failure)
+            await self._retry_later(writes, {record.key for record in left}, failure)
 
-    def _retry_later(self, writes: list[_Write], left: set[Key], error: ServiceError) -> None:
+    async def _retry_later(self, writes: list[Write], left: set[Key], error: ServiceError) -> None:
         """Put the unapplied ones back after a delay, in which the worker serves other keys."""
         again = [write for write in writes if write.record.key in left]
+        now_s = asyncio.get_running_loop().time()
+        if len(again) == len(writes):
+            self.failing_since_s = self.failing_since_s or now_s
+        else:
+            self.failing_since_s = None
         for write in writes:
             if write.record.key not in left:
                 self._settle(write)
@@ -245,52 +245,54 @@ class Applier:
         self.retries += len(again)
         for write in again:
             write.attempts += 1
+            write.failing_since_s = write.failing_since_s or now_s
+        again = await self._impatient(again, now_s, error)
+        if not again:
+            return
         attempt = min(write.attempts for write in again)
         self.trouble = str(error)
         tell(f"writing {self.target.name}", attempt, error)
         delay_s = self._backoff.delay_s(attempt)
-        asyncio.get_running_loop().call_later(delay_s, self._again, again)
+        asyncio.get_running_loop().call_later(delay_s, self._again, again, self._lines.turn)
 
-    def _again(self, writes: list[_Write]) -> None:
-        self._ready.extend(writes)
-        self._hire()
+    async def _impatient(
+        self, writes: list[Write], now_s: float, error: ServiceError
+    ) -> list[Write]:
+        """Park those that have failed for too long; return the others."""
+        overdue = [one for one in writes if now_s - one.failing_since_s >= self.patience_s]
+        if not overdue or self._parking is None:
+            return writes
+        shelf = Shelf(self._parking, self.target.name, error)
+        await shelf.send([write.record for write in overdue])
+        for write in overdue:
+            self._settle(write)
+        return [write for write in writes if write not in overdue]
 
-    async def _isolate(self, writes: list[_Write], error: DynamirrorError) -> None:
+    def _again(self, writes: list[Write], turn: int) -> None:
+        if turn == self._lines.turn:
+            self._lines.ready.extend(writes)
+            self._hire()
+
+    async def _isolate(self, writes: list[Write], error: DynamirrorError) -> None:
         """One bad item fails its whole batch: send each alone to find it."""
         if len(writes) == 1:
             await self._refuse(writes[0], error)
             return
         for write in writes:
             write.alone = True
-        self._again(writes)
+        self._again(writes, self._lines.turn)
 
-    async def _refuse(self, write: _Write, error: DynamirrorError) -> None:
-        if self._parking is None:
-            number = write.record.sequence_number
-            raise PoisonError(
-                f"{self.target.name}: the change with sequence number {number} "
-                f"can't be applied: {error}"
-            )
+    async def _refuse(self, write: Write, error: DynamirrorError) -> None:
+        if self._parking is None or not self._parks_poison:
+            raise poison(self.target.name, write.record, error)
         await self._parking.park(write.record, self.target.name, error)
         self._settle(write)
 
-    def _holds(self, write: _Write) -> bool:
-        return self._parking is not None and self._parking.holds(self.target.name, write.record.key)
-
-    async def _wait_behind(self, write: _Write, parking: Parking) -> None:
+    async def _wait_behind(self, write: Write, parking: Parking) -> None:
         """Park a change behind its key's parked ones, unless they have been redriven."""
+        await parking.finished(self.target.name, write.record.key)
         if await parking.released(self.target.name, write.record.key):
-            self._again([write])
+            self._again([write], self._lines.turn)
             return
         await parking.park(write.record, self.target.name, None)
         self._settle(write)
-
-    def _settle(self, write: _Write) -> None:
-        self.applied += 1
-        if write.behind is None:
-            del self._writes[write.record.key]
-        else:
-            self._writes[write.record.key] = write.behind
-            self._ready.append(write.behind)
-        for batch in write.batches:
-            batch.settle()

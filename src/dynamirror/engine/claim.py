@@ -87,6 +87,7 @@ class Claim:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
+            self.require()  # one that may have ended is over for good
             await self._take(_is_of(self._lease.owner))
 
     async def _take(self, condition: Wire) -> None:

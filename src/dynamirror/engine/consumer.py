@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from dynamirror.core.facts import LinkReport, Report, ShardReport
+from dynamirror.config.model import OnPoison
+from dynamirror.core.facts import Report
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import encode
-from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import (
     PAUSED_ROW,
     STOPPED_ROW,
@@ -19,13 +19,16 @@ from dynamirror.engine.checkpoints import (
     Known,
     epoch_of,
 )
-from dynamirror.engine.follow import Follower, to_each
+from dynamirror.engine.crew import Crew, report_of
+from dynamirror.engine.follow import Follower
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
 from dynamirror.engine.members import agreed, left_of, note, require
-from dynamirror.engine.pulse import Ageing, Heartbeat, Rate
+from dynamirror.engine.pulse import Rate
+from dynamirror.engine.recovery import Recovery
+from dynamirror.engine.redrive import Redriver
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.shard import Reading, ShardReader
+from dynamirror.engine.shard import Reading
 from dynamirror.engine.source import stream_of
 from dynamirror.errors import (
     HeldError,
@@ -42,10 +45,6 @@ FINISH_S = 20.0
 
 CONTROL_S = 1.0
 """How often we look whether somebody wants us to pause."""
-
-
-BEHIND_MAX = 20
-"""So many of the shards that we are most behind with are told of."""
 
 
 class Consumer:
@@ -71,9 +70,7 @@ class Consumer:
         self._clock = clock
         self._backoff = backoff
         self._reading = reading or Reading()
-        self._appliers: list[Applier] = []
-        self._ageing: list[Ageing] = []
-        self._heartbeats: list[Heartbeat] = []
+        self._crew = Crew()
         self._rate = Rate(self._applied)
         self._follower: Follower | None = None
 
@@ -145,24 +142,26 @@ class Consumer:
         )
         if known.paused_for(self._clock()):
             follower.pause()
-        self._appliers = await self.links.open(
+        appliers = await self.links.open(
             epoch_of(known, stream), follower.fail, self._lease.is_held
         )
-        self._ageing = [Ageing(applier.submit) for applier in self._appliers]
-        self._to_appliers = to_each([ageing.submit for ageing in self._ageing])
-        self._heartbeats = self.links.heartbeats()
+        crew = self._crew = Crew(appliers, self.links.heartbeats())
+        crew.recovery = self._recovering(crew)
         keeping = [
-            *(asyncio.create_task(heartbeat.run()) for heartbeat in self._heartbeats),
+            *(asyncio.create_task(heartbeat.run()) for heartbeat in crew.heartbeats),
             asyncio.create_task(self._rate.run()),
             asyncio.create_task(self._lease.keep(lambda: encode(self.report()).decode())),
             asyncio.create_task(self._obey(follower)),
         ]
+        if crew.recovery is not None:
+            keeping.append(asyncio.create_task(crew.recovery.run()))
         for task in keeping:
             task.add_done_callback(lambda task: _pass_on(task, follower))
         finish_s: float | None = FINISH_S
         self._state = "following"
         try:
             await follower.run(once=once)
+            await self._recovered(keeping)
         except HistoryLostError as error:
             await self._checkpoints.lose(known, str(error))
             raise
@@ -175,17 +174,52 @@ class Consumer:
             self._state = "stopped"
             await asyncio.shield(self._end(follower, finish_s))
 
+    async def _recovered(self, keeping: Sequence[asyncio.Task[None]]) -> None:
+        """Wait until targets that were away are up to date, but for those that still are."""
+        if self._crew.recovery is None or not self._crew.recovery.absences():
+            return
+        settled = asyncio.create_task(self._crew.recovery.settled())
+        try:
+            await asyncio.wait({settled, *keeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            settled.cancel()
+        for task in keeping:
+            if task.done():
+                task.result()
+
+    def _recovering(self, crew: Crew) -> Recovery | None:
+        mirror, parking = self.links.mirror, self.links.parking
+        if parking is None or not mirror.backlog_seconds:
+            return None
+        redriver = Redriver(
+            self.links,
+            self._source,
+            self._checkpoints,
+            self._lease,
+            clock=self._clock,
+            backoff=self._backoff,
+            held=True,
+        )
+        return Recovery(
+            crew.legs,
+            parking,
+            redriver,
+            backlog_s=mirror.backlog_seconds,
+            parks_poison=mirror.on_poison is OnPoison.PARK,
+            clock=self._clock,
+        )
+
     def _hand_over(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
-        self._to_appliers(self.links.wanted(records), on_done)
+        self._crew.submit(self.links.wanted(records), on_done)
 
     async def _end(self, follower: Follower, finish_s: float | None) -> None:
         """Apply what was read, and save positions; with None, at once and without saving: another
         holds the lease, and the positions are his.
         """
         if finish_s is not None:
-            failed = any(applier.failed for applier in self._appliers)
+            failed = any(applier.failed for applier in self._crew.all)
             await follower.finish(0 if failed else finish_s)
-        await asyncio.gather(*(applier.stop() for applier in self._appliers))
+        await asyncio.gather(*(applier.stop() for applier in self._crew.appliers))
         if follower.failure is not None:
             raise follower.failure  # also one that came while the last changes were applied
 
@@ -203,79 +237,31 @@ class Consumer:
             if asking:
                 follower.pause()
                 await follower.settled()
+                if self._crew.recovery is not None:
+                    await self._crew.recovery.pause()
             if asking != said:
                 await self._checkpoints.put(PAUSED_ROW, for_whom=asking)
                 said = asking
             if not asking:
                 follower.resume()
+                if self._crew.recovery is not None:
+                    self._crew.recovery.resume()
             await asyncio.sleep(CONTROL_S)
 
     def report(self) -> Report:
         """Tell how it goes."""
-        readers = list(self._follower.readers.values()) if self._follower else []
-        now_ms = self._clock()
-        troubles = [reader.trouble for reader in readers]
-        troubles += [applier.trouble for applier in self._appliers]
-        parking = self.links.parking
-        open_readers = [reader for reader in readers if not reader.progress.position.done]
-        return Report(
+        return report_of(
+            self._crew,
+            list(self._follower.readers.values()) if self._follower else [],
+            self.links,
             state="paused" if self.paused else self._state,
-            at_ms=now_ms,
-            records=sum(reader.records for reader in readers),
-            lag_ms=max((reader.lag_ms(now_ms) for reader in readers), default=0),
-            applied=self._applied(),
-            writes=sum(applier.applied for applier in self._appliers),
-            stale=sum(applier.target.stale for applier in self._appliers),
-            in_flight=sum(applier.in_flight for applier in self._appliers),
-            retries=sum(applier.retries for applier in self._appliers),
-            throttles=sum(applier.throttles for applier in self._appliers),
-            parked_keys=parking.held if parking else 0,
-            conflicts=self.links.conflicts,
-            trouble=sorted({trouble for trouble in troubles if trouble}),
+            now_ms=self._clock(),
             per_second=self._rate.per_second,
-            unread_ms=max((reader.unread_ms(now_ms) for reader in open_readers), default=0),
-            links=self._links(now_ms),
-            shards=_most_behind(open_readers, now_ms),
-            limit_per_second=self.links.limit_per_second,
         )
 
     def _applied(self) -> int:
         readers = self._follower.readers.values() if self._follower else ()
         return sum(reader.applied for reader in readers)
-
-    def _links(self, now_ms: int) -> list[LinkReport]:
-        """Tell how it goes at each target; of two-way replicas, one applier serves several."""
-        told = []
-        for number, heartbeat in enumerate(self._heartbeats):
-            at = min(number, len(self._appliers) - 1)
-            applier, oldest_ms = self._appliers[at], self._ageing[at].oldest_ms
-            told.append(
-                LinkReport(
-                    target=heartbeat.name,
-                    lag_ms=0 if oldest_ms is None else max(0, now_ms - oldest_ms),
-                    applied=applier.applied,
-                    stale=applier.target.stale,
-                    in_flight=applier.in_flight,
-                    retries=applier.retries,
-                    throttles=applier.throttles,
-                    beat_ms=heartbeat.took_ms,
-                    beat_at_ms=heartbeat.at_ms,
-                    trouble=applier.trouble or heartbeat.trouble,
-                )
-            )
-        return told
-
-
-def _most_behind(readers: Sequence[ShardReader], now_ms: int) -> list[ShardReport]:
-    lags = sorted(
-        ((reader.lag_ms(now_ms), reader.shard_id, reader.trouble) for reader in readers),
-        reverse=True,
-    )
-    return [
-        ShardReport(shard=shard, lag_ms=lag_ms, trouble=trouble)
-        for lag_ms, shard, trouble in lags[:BEHIND_MAX]
-        if lag_ms or trouble
-    ]
 
 
 def _pass_on(task: asyncio.Task[None], follower: Follower) -> None:

@@ -14,7 +14,7 @@ from dynamirror.core.values import Wire, encode
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.follow import to_each
 from dynamirror.engine.links import Links
-from dynamirror.engine.mesh import MeshTarget
+from dynamirror.engine.replicas import MeshTarget
 from dynamirror.errors import DynamirrorError, PoisonError
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from dynamirror.core.record import StreamRecord
 from dynamirror.engine.apply import Applier
+from dynamirror.engine.outages import Outages
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -55,21 +56,28 @@ async def deliver(
     records: Sequence[StreamRecord],
     outcome: Outcome,
     timeout_s: float,
+    outages: Outages | None = None,
 ) -> Delivery:
     """Apply records at every target, for at most ``timeout_s`` seconds.
 
     After that nothing is sent and what is unanswered is given up. A failure ends the delivery at
     once: all from the lowest unapplied record on is delivered again, so more writes would only
-    be repeated.
+    be repeated. With ``outages`` what a target that is away lacks is parked.
     """
     if timeout_s <= 0:  # even to begin would send something before we could stop it
         return Delivery(min((one.sequence_number for one in records), default=None), ())
     for applier in appliers:
         outcome.expect()
         applier.submit(records, outcome.done)
+    watching: asyncio.Task[None] | None = None
+    if outages is not None:
+        legs = [leg for applier in appliers for leg in applier.legs]
+        watching = asyncio.create_task(outages.watch(legs, records, timeout_s))
     try:
         await outcome.wait(timeout_s)
     finally:
+        if watching is not None:
+            watching.cancel()
         await asyncio.gather(*(applier.stop() for applier in appliers))
     unapplied = {key for applier in appliers for key in applier.unapplied}
     numbers = (record.sequence_number for record in records if record.key in unapplied)

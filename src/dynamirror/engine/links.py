@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynamirror.config.model import Deletes, Guard, Mirror, OnPoison, Place
 from dynamirror.core.marks import SEQUENCE_ATTRIBUTE, STAMP_ATTRIBUTE
 from dynamirror.core.one_way import Rules
 from dynamirror.core.record import StreamRecord
+from dynamirror.core.values import Wire
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.limiter import Limiter, Pace
 from dynamirror.engine.meter import Budget
@@ -85,13 +86,24 @@ class Links:
         epoch: int,
         on_failure: Callable[[BaseException], None],
         may_write: Callable[[], bool] = lambda: True,
+        *,
+        hold: bool = True,
     ) -> list[Applier]:
-        """Return an applier per target, ready for records of the given epoch; see Applier."""
-        if self.mirror.on_poison is OnPoison.PARK:
+        """Return an applier per target, ready for records of the given epoch; see Applier.
+
+        ``hold``: whether to learn first which keys are parked, whose changes wait behind them.
+        """
+        if self.mirror.on_poison is OnPoison.PARK or self.mirror.backlog_seconds:
             self.parking = self.parking_of(epoch)
-            await self.parking.load()
+            if hold:
+                await self.parking.load()
         return [
-            self._applier(place, self._target(place, epoch), on_failure, may_write, self.parking)
+            Applier(
+                self._target(place, epoch),
+                self._limiters[place.name],
+                **self._named(on_failure, may_write),
+                pace=self._paces[place.name],
+            )
             for place in self.mirror.targets
         ]
 
@@ -109,7 +121,15 @@ class Links:
         """
         left = LeftOut(on_left)
         return [
-            self._applier(place, self._copy_target(place, epoch), on_failure, may_write, left)
+            Applier(
+                self._copy_target(place, epoch),
+                self._limiters[place.name],
+                on_failure=on_failure,
+                may_write=may_write,
+                backoff=self._backoff,
+                pace=self._paces[place.name],
+                parking=left,
+            )
             for place in self.mirror.targets
         ]
 
@@ -138,6 +158,11 @@ class Links:
             f"the mirror has no target {name!r} any more: name one so again, or delete its rows in "
             f"{self.mirror.parked}"
         )
+
+    def moves(self, name: str, keys: Wire) -> bool:
+        """Tell whether an item with such keys may change its key at a target."""
+        view = self.views.get(name)
+        return view is not None and view.lens(keys).moves
 
     def rules(self, place: Place, epoch: int) -> Rules:
         """Return how requests to a target are spelled."""
@@ -198,23 +223,17 @@ class Links:
 
         return ViewingTarget(target, view)
 
-    def _applier(
-        self,
-        place: Place,
-        target: Target,
-        on_failure: Callable[[BaseException], None],
-        may_write: Callable[[], bool],
-        parking: Parking | None,
-    ) -> Applier:
-        return Applier(
-            target,
-            self._limiters[place.name],
-            on_failure=on_failure,
-            may_write=may_write,
-            backoff=self._backoff,
-            pace=self._paces[place.name],
-            parking=parking,
-        )
+    def _named(
+        self, on_failure: Callable[[BaseException], None], may_write: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """Return what all appliers of changes are told alike."""
+        return {
+            "on_failure": on_failure,
+            "may_write": may_write,
+            "backoff": self._backoff,
+            "parking": self.parking,
+            "parks_poison": self.mirror.on_poison is OnPoison.PARK,
+        }
 
 
 def ours_on(foreign_marks: Sequence[str]) -> tuple[str, ...]:

@@ -1,30 +1,28 @@
 """The writing side of one replica's consumer in a two-way mirror: to its own ledger, then to all.
 
-The rules are ``core.two_way``'s; here their requests are sent. A record's own part is carried out
-once, then every other replica's at the same time. A refusal that may pass (a throttle, a time-out)
-leaves what was done for other replicas done: only the rest is tried again.
+A record's own part is carried out once, then every other replica's, each in a line of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
 from dynamirror.config.model import Place, Side, Unversioned
-from dynamirror.core.mesh import Answer, Ask, Mesh, Replica, Skip, Verdict
+from dynamirror.core.mesh import Mesh, Replica
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
-from dynamirror.core.values import Key, Wire, decode, encode
+from dynamirror.core.values import Key, Wire
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import Checkpoints
-from dynamirror.engine.links import Links
+from dynamirror.engine.limiter import Limiter
+from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links
+from dynamirror.engine.replicas import CarryTarget, JudgeTarget, MeshTarget
 from dynamirror.engine.reported import fill, rules_of
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.targets import Squash, Target
-from dynamirror.errors import ConditionFailedError, ServiceError, UnfitError
+from dynamirror.engine.targets import Target
+from dynamirror.engine.underway import Batch, Write
 from dynamirror.ports import Clock, DynamoDB
 
 if TYPE_CHECKING:
@@ -48,104 +46,48 @@ def mesh_of(side: Side) -> Mesh:
     )
 
 
-class _Part:
-    """The steps of a record at one place. What may pass leaves it where it was, to go on later."""
+class MeshApplier(Applier):
+    """Applies a replica's records at home, and hands each on to an applier per other replica.
 
-    __slots__ = ("_answer", "_ask", "_steps")
-
-    def __init__(self, steps: Generator[Ask, Answer, Any]) -> None:
-        self._steps = steps
-        self._ask: Ask | None = None
-        self._answer: Answer | None = None
-
-    async def carry_out(self, apis: Mapping[str, DynamoDB]) -> Any:
-        """Send its requests until it ends, and return what it returns."""
-        try:
-            while True:
-                if self._ask is None:
-                    answer, self._answer = self._answer, None
-                    self._ask = next(self._steps) if answer is None else self._steps.send(answer)
-                self._answer = await answered(apis, self._ask)
-                self._ask = None
-        except StopIteration as end:
-            return end.value
-
-
-class _Underway(msgspec.Struct):
-    """How far a record is applied: what is left of its own part, or of the others'."""
-
-    judging: _Part | None
-    left: dict[str, _Part] = {}
-
-
-class MeshTarget:
-    """All other replicas of one, as one target: a record at a time is carried to each."""
-
-    records_max = 1
+    A record is judged when the one before it of its key is, and arrives at each replica when the
+    one before has arrived there: one that is slow or away holds up no other.
+    """
 
     def __init__(
-        self, rules: TwoWay, apis: Mapping[str, DynamoDB], clock: Clock, *, resync: bool = False
+        self, judge: JudgeTarget, limiter: Limiter, legs: Sequence[Applier], **named: Any
     ) -> None:
-        """``resync``: records are not changes, but what is here now, to be carried to all."""
-        self.name = rules.here
-        self.stale = 0
-        self.skipped: dict[Skip, int] = dict.fromkeys(Skip, 0)
-        self.squash: Squash | None = self._squashed
-        self._rules = rules
-        self._apis = apis
-        self._clock = clock
-        self._resync = resync
-        self._underway: dict[tuple[Key, int], _Underway] = {}
+        super().__init__(judge, limiter, **named)
+        self._judge = judge
+        self._legs = tuple(legs)
+        self._settle = self._hand_on
 
-    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
-        (record,) = records
-        change = (record.key, record.sequence_number)
-        if change not in self._underway:
-            if self._resync:  # of now, for what is kept of it must expire in its time
-                record = msgspec.structs.replace(record, created_at=self._clock() / 1_000)
-            judge = self._rules.resync if self._resync else self._rules.local
-            self._underway[change] = _Underway(_Part(judge(record, self._clock())))
-        underway = self._underway[change]
-        try:
-            await self._judge(underway)
-            await self._carry(underway)
-        except BaseException as error:
-            if not _may_pass(error):
-                del self._underway[change]
-            raise
-        del self._underway[change]
-        return ()
+    @property
+    def legs(self) -> tuple[Applier, ...]:
+        return self._legs
 
-    def _squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
-        try:
-            return self._rules.squashed(first, second)
-        except UnfitError:
-            return None  # each is judged by itself, in its turn
+    @property
+    def all(self) -> tuple[Applier, ...]:
+        return (self, *self._legs)
 
-    async def _judge(self, underway: _Underway) -> None:
-        if underway.judging is None:
-            return
-        verdict: Verdict = await underway.judging.carry_out(self._apis)
-        underway.judging = None
-        if isinstance(verdict, Skip):
-            self.skipped[verdict] += 1
-            return
-        now_ms = self._clock()
-        underway.left = {
-            name: _Part(self._rules.remote(verdict, name, now_ms)) for name in self._rules.others
-        }
+    @property
+    def unapplied(self) -> frozenset[Key]:
+        return super().unapplied.union(*(leg.unapplied for leg in self._legs))
 
-    async def _carry(self, underway: _Underway) -> None:
-        """Serve the other replicas side by side; what is done for one stays done."""
-        names = list(underway.left)
-        parts = (underway.left[name].carry_out(self._apis) for name in names)
-        ends = await asyncio.gather(*parts, return_exceptions=True)
-        for name, end in zip(names, ends, strict=True):
-            if not isinstance(end, BaseException):
-                del underway.left[name]
-        failed = [end for end in ends if isinstance(end, BaseException)]
-        if failed:
-            raise min(failed, key=_may_pass)  # one that stays, if there is one
+    async def stop(self) -> None:
+        await asyncio.gather(super().stop(), *(leg.stop() for leg in self._legs))
+
+    def _hand_on(self, write: Write) -> None:
+        record, batches = write.record, write.batches
+        verdict = self._judge.verdicts.pop(record.key, None)
+        if verdict is not None:
+            whole = Batch(lambda: _settle(batches))
+            whole.expect(len(self._legs))
+            for batch in batches:
+                batch.expect(1)
+            for leg in self._legs:
+                if isinstance(leg.target, CarryTarget):
+                    leg.submit([leg.target.carried(record, verdict)], whole.settle)
+        self._lines.settle(write)
 
 
 class MeshLinks(Links):
@@ -176,6 +118,7 @@ class MeshLinks(Links):
         self._mesh = mesh_of(side)
         self._rules = rules_of(side, self._mesh)
         self._side = side
+        self._limiter = Limiter(WRITES_IN_FLIGHT_MAX)
 
     @property
     def names(self) -> list[str]:
@@ -199,31 +142,54 @@ class MeshLinks(Links):
             return [record for record in records if view.holds_keys(record.keys)]
         return records
 
+    def moves(self, name: str, keys: Wire) -> bool:
+        """Tell that no item of a two-way mirror does."""
+        del name, keys
+        return False
+
     async def open(
-        self, epoch: int, on_failure: Callable[[BaseException], None], *more: Any, **named: Any
+        self,
+        epoch: int,
+        on_failure: Callable[[BaseException], None],
+        may_write: Callable[[], bool] = lambda: True,
+        *,
+        hold: bool = True,
     ) -> list[Applier]:
         """Return one applier: it carries each record to all other replicas."""
         side = self._side
         checkpoints = Checkpoints(self._source, side.checkpoints, side.link, self._backoff)
         await fill(self._rules, side, checkpoints)
-        return (await super().open(epoch, on_failure, *more, **named))[:1]
+        legs = [
+            leg
+            for leg in await super().open(epoch, on_failure, may_write, hold=hold)
+            if leg.target.name in self._rules.others
+        ]
+        judge = JudgeTarget(self._rules, self._apis, self._clock)
+        told = self._named(on_failure, may_write)
+        return [MeshApplier(judge, self._limiter, legs, **told)]
 
     def open_for_copies(self, *given: Any, **named: Any) -> list[Applier]:
         """Return one applier, which carries what is here now to all other replicas."""
         return super().open_for_copies(*given, **named)[:1]
 
     def target(self, name: str, epoch: int) -> Target:
-        """Return what carries present items, and the tombstones of absent ones, to the others."""
-        del name, epoch
-        return MeshTarget(self._rules, self._apis, self._clock, resync=True)
+        """Return what makes up for changes that one other replica lacks, or, by the name of their
+        own, all of them. Raises UnfitError if there is no replica of that name any more.
+        """
+        to = self._rules.others
+        if name != self.mirror.source.name:
+            to = [super().target(name, epoch).name]
+        rules = self._rules
+        return MeshTarget(rules, self._apis, self._clock, rules.redriven, to)
 
     def _target(self, place: Place, epoch: int) -> Target:
-        del place, epoch  # ranks mean the same in every stream
-        return MeshTarget(self._rules, self._apis, self._clock)
+        del epoch  # ranks mean the same in every stream
+        return CarryTarget(self._rules, self._apis, self._clock, place.name)
 
     def _copy_target(self, place: Place, epoch: int | None) -> Target:
         del place, epoch
-        return MeshTarget(self._rules, self._apis, self._clock, resync=True)
+        rules = self._rules
+        return MeshTarget(rules, self._apis, self._clock, rules.resync, rules.others)
 
 
 class _ToOne(TwoWay):
@@ -238,23 +204,6 @@ class _ToOne(TwoWay):
         return [self._only]
 
 
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, ServiceError) and error.retryable
-
-
-async def answered(apis: Mapping[str, DynamoDB], ask: Ask) -> Answer:
-    """Send one request of the rules, and return what came of it. Raises ServiceError."""
-    try:
-        answer = await apis[ask.replica].call(ask.operation, encode(ask.request))
-    except ConditionFailedError as error:
-        return Answer(held=False, item=_item(error.body))
-    return Answer(held=True, item=_item(answer))
-
-
-def _item(body: bytes) -> Wire | None:
-    """Return the item in an answer, whichever operation's it is; None where there is none."""
-    if b'"Item"' not in body and b'"Attributes"' not in body:
-        return None
-    answer = decode(body)
-    item: Wire | None = answer.get("Item") or answer.get("Attributes")
-    return item
+def _settle(batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        batch.settle()

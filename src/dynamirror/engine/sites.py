@@ -14,10 +14,11 @@ from dynamirror.core.mesh import Steps
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.lease import Lease
-from dynamirror.engine.mesh import MeshLinks, answered
+from dynamirror.engine.mesh import MeshLinks
 from dynamirror.engine.reads import Reads
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.source import described
+from dynamirror.engine.steps import answered
 from dynamirror.errors import NotFoundError
 from dynamirror.ports import DynamoDB
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from dynamirror.config.model import Guard
 from dynamirror.core import one_way
 from dynamirror.core.limits import BATCH_WRITE_BYTES_MAX, BATCH_WRITE_ITEMS_MAX
 from dynamirror.core.record import StreamRecord
+from dynamirror.core.values import Wire, encode
 from dynamirror.errors import (
     BusyError,
     ConditionFailedError,
@@ -47,11 +49,26 @@ class Target(Protocol):
         """
         ...
 
+    async def probe(self, keys: Wire) -> None:
+        """Ask, with some item's key, whether the table takes writes. Raises as ``send`` does."""
+        ...
 
-class OrderTarget:
-    """Guard ``order``: plain writes, 25 to a request."""
 
-    records_max = BATCH_WRITE_ITEMS_MAX
+async def probe(api: DynamoDB, table: str, keys: Wire) -> None:
+    """Send a write that changes nothing, whenever it lands: its condition never holds."""
+    request = {
+        "TableName": table,
+        "Key": keys,
+        "ConditionExpression": "attribute_exists(#k) AND attribute_not_exists(#k)",
+        "ExpressionAttributeNames": {"#k": min(keys)},
+    }
+    with contextlib.suppress(ConditionFailedError):
+        await api.call("DeleteItem", encode(request))
+
+
+class _Table:
+    """What all targets of one-way mirrors have in common."""
+
     squash: Squash | None = None
 
     def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
@@ -59,6 +76,15 @@ class OrderTarget:
         self.stale = 0
         self._api = api
         self._rules = rules
+
+    async def probe(self, keys: Wire) -> None:
+        await probe(self._api, self._rules.table, keys)
+
+
+class OrderTarget(_Table):
+    """Guard ``order``: plain writes, 25 to a request."""
+
+    records_max = BATCH_WRITE_ITEMS_MAX
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         entries = [one_way.batch_entry(self._rules, record) for record in records]
@@ -75,17 +101,10 @@ class OrderTarget:
         return left if len(left) == len(keys) else records
 
 
-class ItemTarget:
+class ItemTarget(_Table):
     """Guard ``item``: one conditional write per change, the mark on the item."""
 
     records_max = 1
-    squash: Squash | None = None
-
-    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules) -> None:
-        self.name = name
-        self.stale = 0
-        self._api = api
-        self._rules = rules
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         (record,) = records
@@ -97,17 +116,13 @@ class ItemTarget:
         return ()
 
 
-class LedgerTarget:
+class LedgerTarget(_Table):
     """Guard ``ledger``: one transaction per change, the mark in a row of its own."""
 
     records_max = 1
-    squash: Squash | None = None
 
     def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock) -> None:
-        self.name = name
-        self.stale = 0
-        self._api = api
-        self._rules = rules
+        super().__init__(name, api, rules)
         self._clock = clock
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
@@ -118,18 +133,8 @@ class LedgerTarget:
         return ()
 
 
-class CopyTarget:
+class CopyTarget(LedgerTarget):
     """A backfill's writes under guard ``ledger``: only where nothing of the item has arrived."""
-
-    records_max = 1
-    squash: Squash | None = None
-
-    def __init__(self, name: str, api: DynamoDB, rules: one_way.Rules, clock: Clock) -> None:
-        self.name = name
-        self.stale = 0
-        self._api = api
-        self._rules = rules
-        self._clock = clock
 
     async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         (record,) = records

@@ -89,6 +89,14 @@ class ViewingTarget:
             left.update((record.key, record) for record, change in some if id(change) in undone)
         return list(left.values())
 
+    async def probe(self, keys: Wire) -> None:
+        """Ask as the inner target does. Where an item's keys don't tell its keys there, any keys
+        of that shape would do, but we can't make some up: then only a write can tell.
+        """
+        lens = self._view.lens(keys)
+        if not lens.moves:
+            await self._inner.probe(lens.keys_of(keys, {}))
+
     def _squashed(self, first: StreamRecord, second: StreamRecord) -> StreamRecord | None:
         try:
             return self._view.lens(first.keys).squashed(first, second)

@@ -27,9 +27,9 @@ from dynamirror.core.record import StreamRecord, records_of
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import epoch_of
 from dynamirror.engine.deliver import Delivery, Outcome, deliver
-from dynamirror.engine.links import Links
 from dynamirror.errors import ConfigError, DynamirrorError
 from dynamirror.observe.emf import Delivered
+from dynamirror.runtimes.warm import Warm
 from dynamirror.wiring import Wiring
 
 CONFIG_VARIABLE = "DYNAMIRROR_CONFIG"
@@ -52,7 +52,7 @@ class Function:
         self._emit = emit
         self.wiring = Wiring(load(config_text))
         self._loop = asyncio.new_event_loop()
-        self._links: dict[str, Links] = {}
+        self._warm: dict[str, Warm] = {}
         gc.freeze()  # what is loaded by now stays; the collector need not walk it each time
 
     def invoke(self, event: Any, remaining_ms: Callable[[], int]) -> dict[str, Any]:
@@ -105,16 +105,23 @@ class Function:
         records: Sequence[StreamRecord],
         remaining_ms: Callable[[], int],
     ) -> Delivery:
-        if mirror.link not in self._links:
-            self._links[mirror.link] = self.wiring.links(mirror)
-        links, outcome = self._links[mirror.link], Outcome()
+        if mirror.link not in self._warm:
+            self._warm[mirror.link] = Warm(self.wiring, mirror)
+        warm, outcome = self._warm[mirror.link], Outcome()
+        links, wanted = warm.links, warm.links.wanted(records)
         began_ms = self.wiring.clock()
 
         def left_s() -> float:
             return (remaining_ms() - mirror.deadline_reserve_ms) / 1_000
 
         async def opened() -> list[Applier]:
-            return await links.open(await self._epoch(mirror, stream), outcome.failed)
+            epoch = await self._epoch(mirror, stream)
+            # Under guard ``item`` a late put may bring a deleted item back: a redrive's, here.
+            # What the other guards can't refuse, a redrive looks for when it is done.
+            hold = mirror.on_poison is OnPoison.PARK or mirror.guard is Guard.ITEM
+            appliers = await links.open(epoch, outcome.failed, hold=hold)
+            await warm.outages.meet([leg for one in appliers for leg in one.legs], wanted)
+            return appliers
 
         appliers: list[Applier] | None = None
         if left_s() > 0:
@@ -125,7 +132,8 @@ class Function:
             nothing = Delivery(min(record.sequence_number for record in records), ())
             self._tell(mirror, records, (), nothing, began_ms)
             return nothing
-        delivery = await deliver(appliers, links.wanted(records), outcome, left_s())
+        outages = warm.outages if mirror.backlog_seconds else None
+        delivery = await deliver(appliers, wanted, outcome, left_s(), outages)
         self._tell(mirror, records, appliers, delivery, began_ms)
         for error in delivery.errors:
             if not isinstance(error, DynamirrorError):
@@ -133,6 +141,8 @@ class Function:
             log.error("mirror %s stopped: %s. %s", mirror.name, error, error.hint)
         if delivery.lowest_unapplied is not None and not delivery.errors:
             log.warning("mirror %s: time was up before all was applied", mirror.name)
+        if delivery.lowest_unapplied is None and mirror.backlog_seconds:
+            await warm.catch_up(left_s())
         return delivery
 
     def _tell(
@@ -148,7 +158,9 @@ class Function:
             return
         now_ms, lowest = self.wiring.clock(), delivery.lowest_unapplied
         left = [one for one in records if lowest is not None and one.sequence_number >= lowest]
-        parking = self._links[mirror.link].parking
+        parking = self._warm[mirror.link].links.parking
+        legs = [leg for applier in appliers for leg in applier.legs]
+        everyone = [one for applier in appliers for one in applier.all]
         told = Delivered(
             mirror=mirror.name,
             link=mirror.link,
@@ -157,10 +169,10 @@ class Function:
             duration_ms=now_ms - began_ms,
             records=len(records),
             unapplied=len(left),
-            writes=sum(applier.applied for applier in appliers),
-            stale=sum(applier.target.stale for applier in appliers),
-            retries=sum(applier.retries for applier in appliers),
-            throttles=sum(applier.throttles for applier in appliers),
+            writes=sum(leg.applied for leg in legs),
+            stale=sum(leg.target.stale for leg in legs),
+            retries=sum(one.retries for one in everyone),
+            throttles=sum(one.throttles for one in everyone),
             parked=parking.parked if parking and appliers else 0,
             failures=len(delivery.errors),
         )
