@@ -26,6 +26,7 @@ from dynamirror.engine.building import carry_out
 from dynamirror.engine.furniture import observe
 from dynamirror.engine.provision import plan
 from dynamirror.engine.retry import Backoff
+from dynamirror.errors import TransientError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 from dynamirror.runtimes import aws_lambda
 from dynamirror.runtimes.aws_lambda import Function
@@ -262,3 +263,49 @@ def test_a_backfill_copies_by_rank() -> None:
     first, *others = run(main)
     assert all(other == first for other in others)
     assert len(first) == len(REGIONS)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_region_that_is_cut_off_holds_up_no_other_and_ends_equal(seed: int) -> None:
+    """Written on both sides of the cut: the others go on among themselves, and every loser of what
+    happened meanwhile is journaled.
+    """
+
+    async def main() -> list[str]:
+        world = World(seed)
+        await world.init()
+        consumers = [consumer_of(world.wiring, one) for one in mirrors(world)]
+        tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
+        await world.write(30)
+        lost = world.regions[REGIONS[seed % 3]]
+
+        async def cut(operation: str, _: bytes) -> None:
+            await asyncio.sleep(world.chance.random() * 10)
+            raise TransientError("Timeout", f"no answer to {operation}")
+
+        lost.db.before = cut
+        writing = asyncio.create_task(world.write(400))
+        await asyncio.sleep(200)
+        near = [one for one in consumers if one.links.mirror.source.name != lost.name]
+        for consumer in near:
+            assert consumer.report().lag_ms < 5_000
+            away = [one for one in consumer.report().links if one.away_since_ms is not None]
+            assert [one.target for one in away] == [lost.name]
+            assert away[0].waiting_keys > 0
+        await writing
+        lost.db.before = None
+        async with asyncio.timeout(600):
+            while any(link.waiting_keys for one in near for link in one.report().links):  # noqa: ASYNC110
+                await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert not [row for one in near for row in parked(world, one.links.mirror.source.name)]
+        return world.complaints()
+
+    assert run(main) == []
+
+
+def parked(world: World, region: str) -> list[Wire]:
+    return list(world.regions[region].db.table(f"{TABLE}-dynamirror-parked").contents())
