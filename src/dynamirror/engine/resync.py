@@ -34,10 +34,11 @@ from dynamirror.engine.mended import (
     is_parked,
     within,
 )
-from dynamirror.engine.mesh import answered, mesh_of
+from dynamirror.engine.mesh import mesh_of
 from dynamirror.engine.parking import Parking
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.sight import marks_of
+from dynamirror.engine.steps import answered
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import RefusedError, UnfitError
 from dynamirror.ports import Clock, DynamoDB
