@@ -170,7 +170,7 @@ class Recovery:
         why = TransientError("Away", leg.trouble or "it takes no writes")
         log.warning("%s is away: its changes are parked until it is back: %s", watch.name, why)
         leg.leave(why)
-        leg.trouble = f"it is away: {why}"
+        leg.trouble = why.message
 
     async def _ask(self, watch: _Watch) -> None:
         """Ask a target whether it is back."""
@@ -182,7 +182,7 @@ class Recovery:
         except ServiceError as error:
             if not error.retryable:
                 raise
-            watch.leg.away, watch.leg.trouble = error, f"it is away: {error}"
+            watch.leg.away, watch.leg.trouble = error, str(error)
         else:
             log.info("%s is back: its parked keys are brought up to date", watch.name)
             watch.leg.come_back()

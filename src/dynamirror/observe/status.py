@@ -81,6 +81,10 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     stale: int = 0
     trouble: str | None = None
     """Why requests are being tried again just now, if they are."""
+    away_since_ms: int | None = None
+    """Since when the target takes no writes, so that its changes are parked; null: it does."""
+    waiting_keys: int = 0
+    """Parked keys that the engine brings to it once it is back."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,9 +211,9 @@ def _link(facts: Facts, name: str, table: str) -> Link:
         return Link(source=facts.source_name, target=name, table=table, state=state)
     lag_ms = max(known.lag_ms, _unread_ms(facts.report))
     silent = _silent_ms(facts.report, known) > SILENT_MS
-    if state is State.OK and known.trouble and silent:
+    if state is State.OK and (known.away_since_ms is not None or (known.trouble and silent)):
         state = State.AWAY
-    elif state is State.OK and lag_ms >= BEHIND_MS:
+    elif state is State.OK and (lag_ms >= BEHIND_MS or known.waiting_keys):
         state = State.BEHIND
     beats = known.beat_ms is not None and not silent
     return Link(
@@ -225,6 +229,8 @@ def _link(facts: Facts, name: str, table: str) -> Link:
         throttles=known.throttles,
         stale=known.stale,
         trouble=known.trouble or None,
+        away_since_ms=known.away_since_ms,
+        waiting_keys=known.waiting_keys,
     )
 
 
@@ -265,7 +271,7 @@ def _paused(pause: Pause) -> str:
 
 def _why_behind(facts: Facts, links: list[Link]) -> str:
     report = facts.report
-    troubles = [f"{link.target}: {link.trouble}" for link in links if link.trouble]
+    troubles = [f"{link.target}: {text}" for link in links if (text := _told(facts, link))]
     if not troubles and report is not None:
         troubles = list(report.trouble)
     if troubles:
@@ -274,6 +280,17 @@ def _why_behind(facts: Facts, links: list[Link]) -> str:
         return f"writes are limited to {report.limit_per_second:g} a second and target"
     rate = report.per_second if report else 0.0
     return f"it is catching up, at {rate:,.0f} changes a second"
+
+
+def _told(facts: Facts, link: Link) -> str:
+    """Tell of one target what is wrong with it; nothing where nothing is."""
+    told = [link.trouble] if link.trouble else []
+    if link.away_since_ms is not None:
+        minutes = (facts.at_ms - link.away_since_ms) / 60_000
+        told.insert(0, f"takes no writes for {minutes:,.0f} min")
+    if link.waiting_keys:
+        told.append(f"{link.waiting_keys:,} keys are parked until they are brought to it")
+    return "; ".join(told)
 
 
 def _hint(facts: Facts, status: Status) -> str | None:
