@@ -48,6 +48,8 @@ class State(StrEnum):
 
 GRAVITY = tuple(State)
 
+COUNTED = "applied in_flight retries throttles stale away_since_ms waiting_keys".split()
+
 HINTS = {
     State.NEW: "Run `dynamirror check CONFIG`, then `dynamirror run CONFIG`.",
     State.ELSEWHERE: "Run `dynamirror run CONFIG`, unless a Lambda function applies the stream.",
@@ -82,9 +84,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str | None = None
     """Why requests are being tried again just now, if they are."""
     away_since_ms: int | None = None
-    """Since when the target takes no writes, so that its changes are parked; null: it does."""
     waiting_keys: int = 0
-    """Parked keys that the engine brings to it once it is back."""
+    """Parked keys that the target gets when it is back."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,14 +224,8 @@ def _link(facts: Facts, name: str, table: str) -> Link:
         state=state,
         lag_ms=lag_ms,
         heartbeat_ms=facts.report.unread_ms + (known.beat_ms or 0) if beats else None,
-        applied=known.applied,
-        in_flight=known.in_flight,
-        retries=known.retries,
-        throttles=known.throttles,
-        stale=known.stale,
         trouble=known.trouble or None,
-        away_since_ms=known.away_since_ms,
-        waiting_keys=known.waiting_keys,
+        **{name: getattr(known, name) for name in COUNTED},
     )
 
 
@@ -271,7 +266,7 @@ def _paused(pause: Pause) -> str:
 
 def _why_behind(facts: Facts, links: list[Link]) -> str:
     report = facts.report
-    troubles = [f"{link.target}: {text}" for link in links if (text := _told(facts, link))]
+    troubles = [f"{link.target}: {link.trouble}" for link in links if link.trouble]
     if not troubles and report is not None:
         troubles = list(report.trouble)
     if troubles:
@@ -280,17 +275,6 @@ def _why_behind(facts: Facts, links: list[Link]) -> str:
         return f"writes are limited to {report.limit_per_second:g} a second and target"
     rate = report.per_second if report else 0.0
     return f"it is catching up, at {rate:,.0f} changes a second"
-
-
-def _told(facts: Facts, link: Link) -> str:
-    """Tell of one target what is wrong with it; nothing where nothing is."""
-    told = [link.trouble] if link.trouble else []
-    if link.away_since_ms is not None:
-        minutes = (facts.at_ms - link.away_since_ms) / 60_000
-        told.insert(0, f"takes no writes for {minutes:,.0f} min")
-    if link.waiting_keys:
-        told.append(f"{link.waiting_keys:,} keys are parked until they are brought to it")
-    return "; ".join(told)
 
 
 def _hint(facts: Facts, status: Status) -> str | None:
