@@ -48,7 +48,7 @@ class State(StrEnum):
 
 GRAVITY = tuple(State)
 
-COUNTED = "applied in_flight retries throttles stale away_since_ms waiting_keys".split()
+COUNTED = ("applied", "in_flight", "retries", "throttles", "stale", "away_since_ms", "waiting_keys")
 
 HINTS = {
     State.NEW: "Run `dynamirror check CONFIG`, then `dynamirror run CONFIG`.",
