@@ -30,6 +30,16 @@ RECORDS_PER_WRITE = 3
 WRITERS = 8
 """Of a storm at full size, in all regions together."""
 
+MUTATED = """\
+import sys
+from dynamirror.cli.main import main
+from dynamirror.engine import reported
+from tests.simulation.mutants import MUTANTS
+reported.TwoWay = MUTANTS[sys.argv.pop(1)]
+main()
+"""
+"""The program with other rules, whose name comes before the command."""
+
 STILL_S = 3.0
 """Streams in which nothing new comes for so long are quiet."""
 
@@ -59,6 +69,8 @@ class Plan:
     duplicates: float = 0.2
     handler: bool = False
     """Whether functions mirror, not a process: one for each replica's stream."""
+    mutant: str | None = None
+    """Which of ``tests.simulation.mutants`` mirrors, to see that the storm notices."""
 
     @property
     def storm(self) -> str:
@@ -103,9 +115,17 @@ class Regions(Stage):
     """The replicas of a two-way mirror; all but the first made by ``init``."""
 
     def __init__(
-        self, url: str, folder: Path, count: int, *, proxy: str, options: str = ""
+        self,
+        url: str,
+        folder: Path,
+        count: int,
+        *,
+        proxy: str,
+        options: str = "",
+        mutant: str | None = None,
     ) -> None:
         super().__init__(url, folder)
+        self._mutant = mutant
         self.names = REGIONS[:count]
         first = (
             f'{{ region = "{self.names[0]}", table = "{self.table}", endpoint_url = "{proxy}" }}'
@@ -118,6 +138,12 @@ replicas = [{", ".join([first, *others])}]
 {options}
 """
         self.config.write_text(self.text)
+
+    def start(self, command: str, *arguments: str) -> Child:
+        if self._mutant is None:
+            return super().start(command, *arguments)
+        words = ["-c", MUTATED, self._mutant, command, str(self.config), *arguments]
+        return self._start(words, command)
 
     def _set_up(self) -> None:
         self._make(self.names[0], self.table, {"id": "S"}, stream=True)
@@ -242,7 +268,7 @@ def two_way_storm(plan: Plan, url: str, folder: Path) -> Result:
     with (
         replayable(plan),
         Weather(url, seed=plan.seed, two_way=REGIONS[: plan.replicas]) as weather,
-        Regions(url, folder, plan.replicas, proxy=weather.endpoint) as world,
+        Regions(url, folder, plan.replicas, proxy=weather.endpoint, mutant=plan.mutant) as world,
     ):
         return _Storm(plan, weather, world).run()
 
