@@ -99,6 +99,41 @@ def test_a_two_way_mirror_comes_follows_and_goes(aws: Cloud) -> None:
     assert aws.tables(HERE) == aws.tables(THERE) == ["Sessions"]
 
 
+def test_a_view_comes_along_with_its_function_and_its_secret(
+    aws: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a target gets to see is made by the user's own module and by a secret, which the
+    function has too.
+    """
+    (tmp_path / "shorten.py").write_text(
+        "def names(item):\n    return {**item, 'by': {'S': 'shorten'}}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    view = (
+        'transform = "shorten:names",'
+        ' attributes = { mask = { name = "hash" }, secret_env = "NAMES_SECRET" }'
+    )
+    text = ONE_WAY.format(guard="order").replace('"eu-west-1"', f'"eu-west-1", {view}')
+    config = aws.config(text)
+    aws.create_table(HERE, "Stories")
+    untold = aws.deploy(config, "--yes")
+    assert untold.exit_code == Exit.UNUSABLE
+    assert "set the environment variable NAMES_SECRET" in untold.output
+    assert aws.leftovers() == {}
+    monkeypatch.setenv("NAMES_SECRET", "s3cret")
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert "s3cret" not in done.output
+    api = aws.client("dynamodb", HERE)
+    api.put_item(TableName="Stories", Item={"id": {"S": "a"}, "name": {"S": "Ada"}})
+    wait(lambda: aws.keys(THERE, "Stories") == ["a"])
+    (item,) = aws.client("dynamodb", THERE).scan(TableName="Stories")["Items"]
+    assert item["by"] == {"S": "shorten"}
+    assert len(item["name"]["S"]) == len("0" * 64)
+
+
 def test_the_plan_changes_nothing(aws: Cloud) -> None:
     """Without --yes it is told what each stack would get, and nothing comes to be."""
     config = aws.config(ONE_WAY.format(guard="order"))

@@ -23,7 +23,7 @@ from dynamirror.aws.client import connect
 from dynamirror.config.model import Place, Transport
 from dynamirror.core.values import Wire, decode
 from dynamirror.demo.server import EmbeddedServer
-from dynamirror.deploy import resources
+from dynamirror.deploy import roles
 from dynamirror.deploy.grants import POLICY_VERSION
 from dynamirror.deploy.stacks import Consumer, Stack
 from dynamirror.engine.needs import tables_of_ours
@@ -191,7 +191,7 @@ class Deployed:
 
     @staticmethod
     def _policy(stack: Stack, consumer: Consumer) -> list[Wire]:
-        (policy,) = resources.role(consumer, stack)["Properties"]["Policies"]
+        (policy,) = roles.role(consumer, stack)["Properties"]["Policies"]
         told: list[Wire] = resolved(policy["PolicyDocument"]["Statement"], stack.site.region)
         return told
 

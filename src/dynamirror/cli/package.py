@@ -20,9 +20,24 @@ from dynamirror.deploy.template import Runtime
     required=True,
     help="The zip to write.",
 )
+@click.option(
+    "--include",
+    "modules",
+    metavar="MODULE",
+    multiple=True,
+    help="A module of yours that a `transform` names.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_context
-def command(ctx: click.Context, *, arch: str, python: str, path: Path, as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    *,
+    arch: str,
+    python: str,
+    path: Path,
+    modules: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Write the zip that functions on AWS run.
 
     For any target, and the same bytes each time. It has dynamirror and the wheels that it needs
@@ -37,7 +52,7 @@ def command(ctx: click.Context, *, arch: str, python: str, path: Path, as_json: 
     """  # noqa: D301 - click reads the \b
     del ctx
     output = open_output(as_json=as_json, verbose=False)
-    made = bundle(Runtime(architecture=arch, python=python))
+    made = bundle(Runtime(architecture=arch, python=python), modules)
     path.write_bytes(made)
     output.say(f"{path}: {len(made):,} bytes, for Python {python} on {arch}; {digest(made)}")
     if as_json:

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import dynamirror
@@ -54,12 +55,13 @@ class PackageError(DynamirrorError):
     )
 
 
-def bundle(runtime: Runtime) -> bytes:
-    """Return the zip for a target.
+def bundle(runtime: Runtime, modules: Iterable[str] = ()) -> bytes:
+    """Return the zip for a target, with modules of the user's that mirrors call.
 
-    Raises PackageError where pip can't bring the wheels.
+    Raises PackageError where pip can't bring the wheels, or a module isn't there.
     """
-    return zipped({**_ours(), **_theirs(runtime.architecture, runtime.python)})
+    users = dict(pair for name in modules for pair in _users(name))
+    return zipped({**users, **_ours(), **_theirs(runtime.architecture, runtime.python)})
 
 
 def digest(zipped: bytes) -> str:
@@ -90,6 +92,23 @@ def _ours() -> dict[str, bytes]:
         and path.suffix in (".py", ".typed")
         and path.relative_to(root).parts[0] not in NEVER_IMPORTED
     }
+
+
+def _users(module: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a module; of a package, of the whole of it."""
+    top = module.partition(".")[0]
+    spec = find_spec(top)
+    if spec is None or not spec.has_location or spec.origin is None:
+        raise PackageError(
+            f"the module {top!r} can't be packed: it isn't one of files on Python's path here"
+        )
+    origin = Path(spec.origin)
+    if not spec.submodule_search_locations:
+        yield origin.name, origin.read_bytes()
+        return
+    for path in origin.parent.rglob("*"):
+        if path.is_file() and path.suffix != ".pyc":
+            yield f"{top}/{path.relative_to(origin.parent).as_posix()}", path.read_bytes()
 
 
 def _theirs(architecture: str, python: str) -> dict[str, bytes]:

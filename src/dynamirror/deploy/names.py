@@ -67,6 +67,11 @@ def consumer_id(mirror: Mirror) -> str:
     return logical(*_words(mirror))
 
 
+def secret_id(variable: str) -> str:
+    """Return the parameter that holds a secret of the environment."""
+    return f"Secret{logical(variable)}"
+
+
 def table_id(table: str) -> str:
     """Return the logical id of a table of ours, given its name or ARN."""
     return logical(bare(table), "Table")

@@ -7,6 +7,7 @@ that isn't there yet has all that its template tells.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,21 +20,15 @@ from dynamirror.deploy.bundle import bundle
 from dynamirror.deploy.code import bucket_name, code_key
 from dynamirror.deploy.formation import Change, Formation, State
 from dynamirror.deploy.grants import Json
+from dynamirror.deploy.pending import is_pending
 from dynamirror.deploy.stacks import Consumer, Stack, site_of
 from dynamirror.deploy.template import Runtime, template
 from dynamirror.engine import provision
-from dynamirror.engine.checkpoints import Known
 from dynamirror.engine.findings import Finding, Severity
 from dynamirror.engine.furniture import World, observe
-from dynamirror.engine.history import oldest_ms
-from dynamirror.engine.needs import spot
-from dynamirror.errors import ServiceError
+from dynamirror.errors import ConfigError, ServiceError
 from dynamirror.ports import ControlPlane
 from dynamirror.wiring import Wiring
-
-QUIET_MS_MAX = 20 * 60 * 60 * 1_000
-"""So long a stream may be followed by nobody: it keeps changes for 24 hours, and begins anew with
-the oldest that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +109,8 @@ async def survey(
     mirrors = wiring.config.mirrors
     world = await observe(mirrors, wiring.api, wiring.backoff)
     made = provision.plan(mirrors, world)
-    code = await asyncio.to_thread(bundle, options.runtime)
+    modules = {name for stack in stacks for one in stack.consumers for name in one.modules}
+    code = await asyncio.to_thread(bundle, options.runtime, sorted(modules))
     parts = [await _part(stack, accounts, world, options) for stack in stacks]
     following = {
         one.mirror.link for part in parts for one in part.stack.consumers if part.enabled(one)
@@ -122,7 +118,7 @@ async def survey(
     pending = [
         one
         for one in mirrors
-        if options.backfill and await _is_pending(wiring, one, world, enabled=one.link in following)
+        if options.backfill and await is_pending(wiring, one, world, enabled=one.link in following)
     ]
     steps = [step for step in made.steps if not _of_stacks(step, parts)]
     plan = Plan(
@@ -200,12 +196,24 @@ def parameters(part: Part, plan: Plan, topics: Sequence[str], *, first: bool) ->
         mine = [each for each in topics if each.split(":")[3] == stack.site.region]
         told["AlarmTopic"] = mine[0] if mine else ""
         told["KeyArns"] = ",".join(_keys(stack, plan.world))
+    for name in (name for one in stack.consumers for name in one.secrets):
+        told[names.secret_id(name)] = secret(name)
     for one in stack.consumers:
         found = _stream(one.mirror.source, stack, plan.world)
         told[f"{one.id}StreamArn"] = found or part.state.parameters.get(f"{one.id}StreamArn", "")
         pauses = one.mirror.link in {mirror.link for mirror in plan.copied(beside=False)}
         told[f"{one.id}Enabled"] = _spelled(not first or (part.enabled(one) and not pauses))
     return told
+
+
+def secret(name: str) -> str:
+    """Return a secret of the environment, for functions too. Raises ConfigError without it."""
+    if not (value := os.environ.get(name)):
+        raise ConfigError(
+            f"a view masks attributes with a keyed hash, and its secret is not there: set the"
+            f" environment variable {name}"
+        )
+    return value
 
 
 def template_url(part: Part) -> str:
@@ -257,28 +265,3 @@ def _of_stacks(step: provision.Step, parts: Sequence[Part]) -> bool:
             if same and bare(ours.place.table) == bare(step.place.table):
                 return part.exists[f"{names.table_id(ours.place.table)}Exists"] == "false"
     return False
-
-
-async def _is_pending(wiring: Wiring, mirror: Mirror, world: World, *, enabled: bool) -> bool:
-    """Tell whether a mirror's table is to be copied: it never was, a target is new, history was
-    lost, or nobody has followed the stream for so long that it may have been.
-    """
-    if world[spot(mirror.source, mirror.checkpoints)].table is None:
-        return True
-    source = world[spot(mirror.source)].table
-    known = await wiring.checkpoints(mirror).load()
-    missing = {place.name for place in mirror.targets} - set(known.targets or ())
-    recreated = bool(known.streams) and (source is None or known.streams[-1] != source.stream)
-    if missing or known.lost is not None or recreated:
-        return True
-    return not enabled and wiring.clock() - _whole_until_ms(known) > QUIET_MS_MAX
-
-
-def _whole_until_ms(known: Known) -> int:
-    """Return until when the targets surely have all there was: up to that the stream may be
-    trimmed. A backfill has all until it began; an engine's positions tell what it has read.
-    """
-    row = known.backfill or {}
-    began = [int(entry.split("@")[1]) for entry in row.get("shares", ())]
-    copied_ms = min(began, default=0) if "finished_ms" in row else 0
-    return max(copied_ms, oldest_ms(known, None) or 0)

@@ -48,6 +48,19 @@ class Consumer:
         return names.consumer_id(self.mirror)
 
     @property
+    def modules(self) -> tuple[str, ...]:
+        """The user's modules that it calls, for what a target gets to see."""
+        named = (view.transform for view in self.mirror.views.values())
+        return tuple(sorted({each.partition(":")[0] for each in named if each}))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables with secrets that it needs."""
+        shapes = [view.shape for view in self.mirror.views.values()]
+        named = {one.secret_env for one in shapes if one.hashes and one.secret_env}
+        return tuple(sorted(named))
+
+    @property
     def function(self) -> str:
         """What its function is called."""
         return names.function_name(self.mirror)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dynamirror.config.problems import bare
-from dynamirror.deploy import names, resources, watch
+from dynamirror.deploy import names, resources, roles, watch
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Consumer, Stack
 
@@ -59,6 +59,9 @@ def _parameters(stack: Stack) -> Iterator[tuple[str, Json]]:
         table = one.mirror.source.table
         yield f"{one.id}StreamArn", _text(f"ARN of the stream of {bare(table)}")
         yield f"{one.id}Enabled", _choice(f"Whether {one.mirror.title} is mirrored", "false")
+    for name in sorted({name for one in stack.consumers for name in one.secrets}):
+        told = f"The secret of {name}, by which values are masked"
+        yield names.secret_id(name), {**_text(told), "NoEcho": True}
     for ours in stack.tables:
         table = bare(ours.place.table)
         yield f"{names.table_id(table)}Exists", _choice(f"Whether {table} is there", "false")
@@ -96,7 +99,7 @@ def _resources(stack: Stack, runtime: Runtime) -> Iterator[tuple[str, Json]]:
     for ours in stack.tables:
         yield names.table_id(ours.place.table), resources.table(ours)
     for writer in stack.writers:
-        yield names.logical(writer.name), resources.writer(writer, stack)
+        yield names.logical(writer.name), roles.writer(writer, stack)
     if stack.consumers:
         yield resources.FAILURES, resources.failures(stack)
     for one in stack.consumers:
@@ -106,7 +109,7 @@ def _resources(stack: Stack, runtime: Runtime) -> Iterator[tuple[str, Json]]:
 
 
 def _consumer(one: Consumer, stack: Stack, runtime: Runtime) -> Iterator[tuple[str, Json]]:
-    yield f"{one.id}Role", resources.role(one, stack)
+    yield f"{one.id}Role", roles.role(one, stack)
     yield f"{one.id}Log", resources.log_group(one)
     yield (
         f"{one.id}Function",

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dynamirror.config.problems import bare
+from dynamirror.deploy import names
 from dynamirror.deploy.grants import Json
-from dynamirror.deploy.stacks import Site, Stack
+from dynamirror.deploy.stacks import Consumer, Site, Stack
 
 FILE = "main.tf.json"
 
@@ -48,7 +49,7 @@ def main(stacks: Sequence[Stack], file_of: Callable[[Site], str]) -> Json:
     return {
         "terraform": {"required_providers": {"aws": {"source": "hashicorp/aws"}}},
         "provider": {"aws": [_provider(stack.site) for stack in stacks]},
-        "variable": _variables(code),
+        "variable": _variables(code, [one for stack in stacks for one in stack.consumers]),
         **({"data": {"aws_dynamodb_table": streams}} if streams else {}),
         "resource": resources,
     }
@@ -59,6 +60,8 @@ def _parameters(stack: Stack) -> Json:
     if stack.consumers:
         parameters["CodeBucket"] = f"${{aws_s3_object.{name}.bucket}}"
         parameters["CodeKey"] = f"${{aws_s3_object.{name}.key}}"
+    for secret in (secret for one in stack.consumers for secret in one.secrets):
+        parameters[names.secret_id(secret)] = f'${{var.secrets["{secret}"]}}'
     for one in stack.consumers:
         table = f"data.aws_dynamodb_table.{name}_{one.id}"
         parameters[f"{one.id}StreamArn"] = f"${{{table}.stream_arn}}"
@@ -68,7 +71,7 @@ def _parameters(stack: Stack) -> Json:
     return parameters
 
 
-def _variables(code: Json) -> Json:
+def _variables(code: Json, consumers: Sequence[Consumer]) -> Json:
     told: Json = {
         "enabled": {
             "type": "bool",
@@ -87,6 +90,12 @@ def _variables(code: Json) -> Json:
         told["code_buckets"] = {
             "type": "map(string)",
             "description": f"A bucket for it in each region, by: {', '.join(code)}",
+        }
+    if secrets := sorted({secret for one in consumers for secret in one.secrets}):
+        told["secrets"] = {
+            "type": "map(string)",
+            "sensitive": True,
+            "description": f"What masked values are hashed with: {', '.join(secrets)}",
         }
     return told
 

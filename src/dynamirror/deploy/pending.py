@@ -1,0 +1,39 @@
+"""Whether a mirror's table must be copied before, or beside, its stream is followed."""
+
+from __future__ import annotations
+
+from dynamirror.config.model import Mirror
+from dynamirror.engine.checkpoints import Known
+from dynamirror.engine.furniture import World
+from dynamirror.engine.history import oldest_ms
+from dynamirror.engine.needs import spot
+from dynamirror.wiring import Wiring
+
+QUIET_MS_MAX = 20 * 60 * 60 * 1_000
+"""So long a stream may be followed by nobody: it keeps changes for 24 hours, and begins anew with
+the oldest that it has."""
+
+
+async def is_pending(wiring: Wiring, mirror: Mirror, world: World, *, enabled: bool) -> bool:
+    """Tell whether a mirror's table is to be copied: it never was, a target is new, history was
+    lost, or nobody has followed the stream for so long that it may have been.
+    """
+    if world[spot(mirror.source, mirror.checkpoints)].table is None:
+        return True
+    source = world[spot(mirror.source)].table
+    known = await wiring.checkpoints(mirror).load()
+    missing = {place.name for place in mirror.targets} - set(known.targets or ())
+    recreated = bool(known.streams) and (source is None or known.streams[-1] != source.stream)
+    if missing or known.lost is not None or recreated:
+        return True
+    return not enabled and wiring.clock() - _whole_until_ms(known) > QUIET_MS_MAX
+
+
+def _whole_until_ms(known: Known) -> int:
+    """Return until when the targets surely have all there was: up to that the stream may be
+    trimmed. A backfill has all until it began; an engine's positions tell what it has read.
+    """
+    row = known.backfill or {}
+    began = [int(entry.split("@")[1]) for entry in row.get("shares", ())]
+    copied_ms = min(began, default=0) if "finished_ms" in row else 0
+    return max(copied_ms, oldest_ms(known, None) or 0)
