@@ -99,6 +99,8 @@ TASKS: dict[str, dict[str, Contender]] = {
     },
     "compare": {
         "dynamirror verify": _ours("verify"),
+        "dynamirror verify --method lookup": _ours("lookup"),
+        "boto3: scan both, compare": _boto3("scan_both"),
         "boto3: scan, batch_get_item, one way": _boto3("verify"),
     },
 }

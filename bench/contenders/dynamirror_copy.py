@@ -1,6 +1,7 @@
 """dynamirror's backfill and verify, as their commands run them.
 
-``work`` takes ``config`` (TOML) and ``task``: ``backfill`` or ``verify``.
+``work`` takes ``config`` (TOML) and ``task``: ``backfill``, ``verify``, or ``lookup``, which
+verifies by looking items up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from bench.job import Meter
 
 from dynamirror.config.load import load
 from dynamirror.config.model import Mirror
+from dynamirror.engine.compared import Method, Scope
 from dynamirror.runtimes.process import backfill_of, run, verifier_of
 from dynamirror.wiring import Wiring
 
@@ -18,9 +20,12 @@ from dynamirror.wiring import Wiring
 def work(ask: dict[str, Any]) -> dict[str, Any]:
     wiring = Wiring(load(ask["config"]))
     (mirror,) = wiring.config.mirrors
-    task = _backfill if ask["task"] == "backfill" else _verify
     with Meter() as meter:
-        items = run(task(wiring, mirror))
+        if ask["task"] == "backfill":
+            items = run(_backfill(wiring, mirror))
+        else:
+            method = Method.SCAN if ask["task"] == "verify" else Method.LOOKUP
+            items = run(_verify(wiring, mirror, method))
     return meter.cost(items)
 
 
@@ -31,9 +36,10 @@ async def _backfill(wiring: Wiring, mirror: Mirror) -> int:
         await wiring.close()
 
 
-async def _verify(wiring: Wiring, mirror: Mirror) -> int:
+async def _verify(wiring: Wiring, mirror: Mirror, method: Method) -> int:
     try:
-        compared = await verifier_of(wiring, mirror).run(lambda _: None, lambda _: None)
+        verifier, scope = verifier_of(wiring, mirror), Scope(method=method)
+        compared = await verifier.run(lambda _: None, lambda _: None, scope)
     finally:
         await wiring.close()
     if not compared.equal:

@@ -84,7 +84,7 @@ def test_each_method_finds_the_same(how: list[str], regions: Regions, config: Pa
     assert summary["event"] == "summary"
     assert (summary["missing"], summary["extra"], summary["different"]) == (1, 1, 1)
     assert summary["items"] == 19
-    assert said[0]["event"] == "plan"
+    assert said[0]["event"] == "estimate"
 
 
 def test_keys_only_sees_which_items_are_there(regions: Regions, config: Path) -> None:

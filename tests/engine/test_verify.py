@@ -12,7 +12,7 @@ from tests.engine.world import TARGET, World, item, key
 from dynamirror.engine.compared import Compared
 from dynamirror.engine.hold import Hold
 from dynamirror.engine.suspects import PATIENCE_MS, WAIT_MS_MAX, Drift
-from dynamirror.engine.verify import Verifier
+from dynamirror.engine.verify import SEGMENTS, Verifier
 
 
 async def compared(world: World, drifts: list[Drift] | None = None) -> Compared:
@@ -115,6 +115,71 @@ def test_beside_a_pause_it_says_why_it_waits_and_gives_up_in_the_end(
         assert "waiting for stories/us-east-1, which is paused" in caplog.text
         await asyncio.sleep(10)
         assert (await compared(world)).equal
+        await end(engine)
+
+    run(main)
+
+
+def test_equal_tables_are_read_once_and_eventually_consistent() -> None:
+    """Nothing is cheaper: what a scan charges half a unit for, lookups charge for by the item."""
+
+    async def main() -> None:
+        world = World()
+        for number in range(300):
+            world.put(f"key {number}", number)
+            held = {"TableName": "Stories", "Item": item(f"key {number}", number)}
+            world.target.perform("PutItem", held)
+        asked: list[tuple[str, bool]] = []
+
+        async def before(operation: str, request: bytes) -> None:
+            if operation in ("Scan", "BatchGetItem"):
+                asked.append((operation, b'"ConsistentRead":true' in request))
+
+        world.source.before = world.target.before = before
+        assert (await compared(world)).equal
+        assert set(asked) == {("Scan", False)}
+        assert len(asked) == 2 * SEGMENTS
+
+    run(main)
+
+
+def test_what_somebody_else_keeps_writing_at_the_target_is_drift_in_the_end() -> None:
+    async def main() -> None:
+        world, drifts = World(), list[Drift]()
+        world.put("a", 1)
+
+        async def spoil() -> None:
+            for value in range(2, 10**6):
+                put = {"TableName": "Stories", "Item": item("a", value)}
+                world.target.perform("PutItem", put)
+                await asyncio.sleep(1)
+
+        spoiling = asyncio.create_task(spoil())
+        await asyncio.sleep(0.1)
+        told = await compared(world, drifts)
+        assert (told.different, told.in_flight) == (1, 0)
+        await end(spoiling)
+
+    run(main)
+
+
+def test_an_item_that_goes_back_and_forth_is_no_drift() -> None:
+    """Beside a running engine; at most looks the source has one value and the target another."""
+
+    async def main() -> None:
+        world = World()
+        engine = asyncio.create_task(world.consumer().run())
+
+        async def toggle() -> None:
+            for value in range(10**6):
+                world.put("toggled", value % 2)
+                await asyncio.sleep(0.37)
+
+        toggling = asyncio.create_task(toggle())
+        await asyncio.sleep(5)
+        for _ in range(20):
+            assert not (await compared(world)).drift
+        await end(toggling)
         await end(engine)
 
     run(main)

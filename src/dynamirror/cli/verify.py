@@ -171,7 +171,9 @@ async def _announce(output: Output, mirror: Mirror, verifier: Verifier, scope: S
     how = "strongly" if scope.consistent else "eventually"
     values = {"method": scope.method, "consistent": scope.consistent}
     usd = Use(read_units=estimate.read_units).usd
-    output.line("plan", mirror=mirror.title, **msgspec.structs.asdict(estimate), usd=usd, **values)
+    output.line(
+        "estimate", mirror=mirror.title, **msgspec.structs.asdict(estimate), usd=usd, **values
+    )
     if not output.as_json:
         output.aside(
             f"{mirror.title}: to read about {sized(estimate.bytes)}, {estimate.read_units:,.0f} "

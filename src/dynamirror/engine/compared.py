@@ -66,7 +66,7 @@ class Compared(msgspec.Struct, frozen=True):
     in_flight: int = 0
     """Items that could not be compared: they kept changing, or the link was too far behind."""
     read_units: float = 0
-    """What the services said they charged; 0 where they say nothing."""
+    """What the services charged; guessed from their answers' size where they don't tell."""
 
     @property
     def equal(self) -> bool:

@@ -1,4 +1,4 @@
-"""Reading whole tables and picked items, unparsed, and counting the read units that it takes."""
+"""Reading whole tables and picked items, left unparsed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,6 @@ class Reads:
     """Reads one table. ``names`` are its key attributes."""
 
     def __init__(self, api: DynamoDB, table: str, names: Sequence[str], backoff: Backoff) -> None:
-        self.read_units = 0.0
-        """What the service says it has charged; 0 where it says nothing."""
         self._api = api
         self._table = table
         self._names = tuple(names)
@@ -73,7 +71,6 @@ class Reads:
         request: Wire = {
             "TableName": self._table,
             "ConsistentRead": consistent,
-            "ReturnConsumedCapacity": "TOTAL",
             "Segment": segment,
             "TotalSegments": segments,
         }
@@ -83,8 +80,6 @@ class Reads:
             request["ExclusiveStartKey"] = after
         while True:
             answer = _decode_scan(await self._call("Scan", request))
-            if answer.ConsumedCapacity is not None:
-                self.read_units += answer.ConsumedCapacity.CapacityUnits
             yield Page([self._item(raw) for raw in answer.Items], answer.LastEvaluatedKey)
             if answer.LastEvaluatedKey is None:
                 return
@@ -105,12 +100,8 @@ class Reads:
         found: list[Item] = []
         attempt = 0
         while keys:
-            request = {
-                "RequestItems": {self._table: {"Keys": keys, **options}},
-                "ReturnConsumedCapacity": "TOTAL",
-            }
+            request = {"RequestItems": {self._table: {"Keys": keys, **options}}}
             answer = _decode_get(await self._call("BatchGetItem", request))
-            self.read_units += sum(used.CapacityUnits for used in answer.ConsumedCapacity)
             found.extend(self._item(raw) for raws in answer.Responses.values() for raw in raws)
             left = len(keys)
             keys = [key for more in answer.UnprocessedKeys.values() for key in more.Keys]
@@ -132,13 +123,8 @@ class Reads:
         return await persist(lambda: self._api.call(operation, body), self._backoff)
 
 
-class _Consumed(msgspec.Struct):
-    CapacityUnits: float = 0.0
-
-
 class _Scan(msgspec.Struct):
     Items: list[msgspec.Raw] = []
-    ConsumedCapacity: _Consumed | None = None
     LastEvaluatedKey: Wire | None = None
 
 
@@ -149,7 +135,6 @@ class _Unprocessed(msgspec.Struct):
 class _Get(msgspec.Struct):
     Responses: dict[str, list[msgspec.Raw]] = {}
     UnprocessedKeys: dict[str, _Unprocessed] = {}
-    ConsumedCapacity: list[_Consumed] = []
 
 
 _decode_scan = msgspec.json.Decoder(_Scan).decode

@@ -23,6 +23,7 @@ from dynamirror.engine.join import Join
 from dynamirror.engine.lag import Lag
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
+from dynamirror.engine.meter import Meter
 from dynamirror.engine.reads import Item, Reads
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.sight import Showing, extras_of, sight_of
@@ -63,8 +64,8 @@ class Verifier:
     ) -> None:
         """``engines``: whose lag matters, the source's and those of other replicas."""
         self._links = links
-        self._source = source
-        self._targets = targets
+        self._source = Meter(source)
+        self._targets = {name: Meter(api) for name, api in targets.items()}
         self._lag = Lag(engines, clock)
         self._clock = clock
         self._backoff = backoff
@@ -259,5 +260,5 @@ class Verifier:
             self._expected,
             **self._counts,
             in_flight=sum(pair.suspects.in_flight for pair in self._pairs),
-            read_units=sum(reads.read_units for pair in self._pairs for reads in pair.reads),
+            read_units=sum(one.read_units for one in (self._source, *self._targets.values())),
         )
