@@ -137,11 +137,14 @@ def main() -> int:
             engine.terminate()
             if (status := world.command("run", "--once"))[0]:
                 raise SystemExit(status[1])
+            tell(f"  copied in {took_s:.0f} s, peak {peak.kb // 1_024} MB")
+            wrong = differences(world)
+            tell(f"  differences {wrong}")
             verify = world.start("verify")
             while not verify.ended:
                 verifying.look(verify)
                 time.sleep(0.05)
-            equal, wrong = verify.end() == 0, differences(world)
+            equal = verify.end() == 0
         tell(
             f"guard {chosen.guard}: {chosen.items:,} items, {chosen.kills} kills, {took_s:.0f} s "
             f"in all, {last_s:.0f} s the last attempt, which went on after {summary['resumed']:,}; "
