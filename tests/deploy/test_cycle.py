@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.deploy.emulated import BOTH_IMAGES, HERE, THERE, Cloud, cloud, wait
+from tests.deploy.emulated import BOTH_IMAGES, HERE, ROOT_KEY, THERE, Cloud, cloud, wait
 
 from dynamirror.cli import deploy
 from dynamirror.deploy import rollout
@@ -31,6 +33,7 @@ mode = "two-way"
 replicas = [{ region = "us-east-1", table = "Sessions" }, { region = "eu-west-1" }]
 """
 
+KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 OURS = ("Stories-dynamirror-checkpoints", "Stories-dynamirror-parked")
 
 
@@ -323,6 +326,52 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
     assert aws.keys(THERE, "Stories") == ["a"]
     aws.put(HERE, "Stories", "b")
     wait(lambda: aws.keys(THERE, "Stories") == ["a", "b"])
+
+
+def test_a_template_too_large_for_a_request_goes_by_way_of_the_bucket(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of many mirrors are, when they are made and when they change."""
+    monkeypatch.setattr(rollout, "BODY_BYTES_MAX", 1_000)
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories")
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert "nothing to do" in aws.deploy(config).output
+    aws.config(ONE_WAY.format(guard="order").replace("park", "stop"))
+    assert "- StoriesParkedAlarm" in aws.deploy(config).output
+    assert aws.run("destroy", config, "--yes", "--delete-data").exit_code == Exit.DONE
+    assert aws.leftovers() == {}
+
+
+def test_a_mirror_that_an_engine_runs_is_not_given_to_a_function(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that read one stream would apply it twice, out of order."""
+    config = aws.config(ONE_WAY.format(guard="order"))
+    aws.create_table(HERE, "Stories", BOTH_IMAGES)
+    aws.run("init", config, "--yes")
+    environment = {"AWS_ENDPOINT_URL": aws.url, **dict(zip(KEY_NAMES, ROOT_KEY, strict=True))}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with subprocess.Popen(
+        [sys.executable, "-m", "dynamirror", "run", config],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as engine:
+        try:
+            lease = {"link": {"S": "stories/us-east-1"}, "shard": {"S": "#lease"}}
+            api = aws.client("dynamodb")
+            wait(lambda: "Item" in api.get_item(TableName=OURS[0], Key=lease))
+            done = aws.deploy(config, "--yes")
+        finally:
+            engine.terminate()
+
+    assert done.exit_code == Exit.UNUSABLE
+    assert "is read by" in done.output
+    assert aws.leftovers() == {}
 
 
 def test_a_missing_permission_is_named_and_nothing_is_made(tmp_path: Path) -> None:

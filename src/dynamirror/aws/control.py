@@ -11,10 +11,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from dynamirror.aws.errors import named
-from dynamirror.errors import ConfigError, TransientError
+from dynamirror.errors import AccessDeniedError, ConfigError, TransientError
 
 ATTEMPTS = 6
 CONNECT_S, ANSWER_S = 10, 60
+
+HINT = "Mend what is named above, then run the command again."
 
 
 class BotocoreControlPlane:
@@ -56,9 +58,10 @@ class BotocoreControlPlane:
         except ClientError as error:
             told = error.response.get("Error", {})
             message = f"{service}:{operation} in {self._region} with {self._whose}: "
-            raise named(
-                str(told.get("Code", "")), message + str(told.get("Message", error))
-            ) from error
+            refusal = named(str(told.get("Code", "")), message + str(told.get("Message", error)))
+            if not isinstance(refusal, AccessDeniedError):
+                refusal.hint = HINT  # the classes' own speak of tables
+            raise refusal from error
         except BotoCoreError as error:
             message = f"{service}:{operation} in {self._region} with {self._whose}: {error}"
             if type(error).__name__ in _OF_CREDENTIALS:

@@ -7,7 +7,6 @@ the copies beside them. A stack that is made new and fails takes all others of t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -17,13 +16,13 @@ from dynamirror.config.model import Mirror
 from dynamirror.deploy import names
 from dynamirror.deploy.accounts import Accounts
 from dynamirror.deploy.code import code_bucket, code_key, discard
-from dynamirror.deploy.formation import BODY_BYTES_MAX
 from dynamirror.deploy.resources import FAILURES
-from dynamirror.deploy.rollout import Options, Part, Plan, parameters, template_key, template_url
+from dynamirror.deploy.rollout import Options, Part, Plan, is_large, parameters, placed
 from dynamirror.deploy.teardown import Remains, Removal, remove
 from dynamirror.engine.building import carry_out
 from dynamirror.engine.needs import spot
 from dynamirror.engine.source import describe
+from dynamirror.errors import DynamirrorError, TransientError
 from dynamirror.wiring import Wiring
 
 Copy = Callable[[Mirror], Awaitable[None]]
@@ -60,8 +59,9 @@ class Builder:
                 if part.new:
                     new.append(part)
                 await self._update(part, first=True)
-        except BaseException:
-            await self._undo(new)
+        except DynamirrorError as error:
+            if not isinstance(error, TransientError):  # else the next run goes on from here
+                await self._undo(new)
             raise
         for mirror in self._plan.copied(beside=False):
             await copy(mirror)
@@ -88,9 +88,7 @@ class Builder:
         code = self._plan.code
         for part in self._plan.parts:
             site, stack = part.stack.site, part.stack
-            template = json.dumps(part.template).encode()
-            large = len(template) > BODY_BYTES_MAX
-            if not stack.consumers and not large:
+            if not stack.consumers and not is_large(part):
                 continue
             bucket = code_bucket(self._accounts.at(site), site)
             if not await bucket.exists():
@@ -100,8 +98,6 @@ class Builder:
             if not await bucket.holds(key):
                 self._tell(f"{site}: uploading {len(code):,} bytes to the bucket {bucket.name}")
                 await bucket.put(key, code)
-            if large:
-                await bucket.put(template_key(part), template)
 
     async def _clear(self, part: Part) -> None:
         """Let come to its end what another run began, and take away what it left half-made."""
@@ -119,7 +115,8 @@ class Builder:
         state = await formation.state()
         now = replace(part, state=state)
         given = parameters(now, self._plan, self._options.topics, first=first)
-        changes = await formation.propose(part.template, given, new=now.new, url=template_url(part))
+        url = await placed(part, self._accounts)
+        changes = await formation.propose(part.template, given, new=now.new, url=url)
         if not changes:
             return
         what = "making" if now.new else "changing"

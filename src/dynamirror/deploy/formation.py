@@ -123,8 +123,6 @@ class Formation:
         ``url`` is where the template lies in S3, for one that is too large for a request.
         Raises StackError where CloudFormation refuses it.
         """
-        body = json.dumps(template, separators=(",", ":"))
-        large = len(body.encode()) > BODY_BYTES_MAX and url is not None
         request = {
             "ChangeSetName": CHANGE_SET,
             "ChangeSetType": "CREATE" if new else "UPDATE",
@@ -132,7 +130,7 @@ class Formation:
             "Parameters": [
                 {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
             ],
-            **({"TemplateURL": url} if large else {"TemplateBody": body}),
+            **({"TemplateURL": url} if url else {"TemplateBody": body_of(template)}),
         }
         try:
             await self._call("CreateChangeSet", **request)
@@ -253,6 +251,11 @@ STUCK = {
     "UPDATE_ROLLBACK_FAILED": "Run `aws cloudformation continue-update-rollback`, then deploy.",
     "DELETE_FAILED": "Mend what is named above, then run `dynamirror destroy CONFIG` again.",
 }
+
+
+def body_of(template: Json) -> str:
+    """Return a template as a request has it."""
+    return json.dumps(template, separators=(",", ":"))
 
 
 def _change(told: dict[str, Any]) -> Change:

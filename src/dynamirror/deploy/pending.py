@@ -7,11 +7,23 @@ from dynamirror.engine.checkpoints import Known
 from dynamirror.engine.furniture import World
 from dynamirror.engine.history import oldest_ms
 from dynamirror.engine.needs import spot
+from dynamirror.errors import HeldError
+from dynamirror.runtimes.process import lease_of
 from dynamirror.wiring import Wiring
 
 QUIET_MS_MAX = 20 * 60 * 60 * 1_000
 """So long a stream may be followed by nobody: it keeps changes for 24 hours, and begins anew with
 the oldest that it has."""
+
+
+async def require_unread(wiring: Wiring, mirror: Mirror, world: World) -> None:
+    """Raise HeldError where an engine reads a mirror's stream: a function must not, beside it."""
+    if world[spot(mirror.source, mirror.checkpoints)].table is None:
+        return
+    known = await wiring.checkpoints(mirror).load(positions=False)
+    if known.lease is not None and not lease_of(wiring, mirror).is_free(known.lease):
+        name = known.lease["owner"].partition(" (")[0]
+        raise HeldError(f"the stream of {mirror.title} is read by {name}")
 
 
 async def is_pending(wiring: Wiring, mirror: Mirror, world: World, *, enabled: bool) -> bool:

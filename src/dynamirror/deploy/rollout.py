@@ -17,10 +17,10 @@ from dynamirror.config.relations import is_elsewhere
 from dynamirror.deploy import names
 from dynamirror.deploy.accounts import Accounts
 from dynamirror.deploy.bundle import bundle
-from dynamirror.deploy.code import bucket_name, code_key
-from dynamirror.deploy.formation import Change, Formation, State
+from dynamirror.deploy.code import bucket_name, code_bucket, code_key
+from dynamirror.deploy.formation import BODY_BYTES_MAX, Change, Formation, State, body_of
 from dynamirror.deploy.grants import Json
-from dynamirror.deploy.pending import is_pending
+from dynamirror.deploy.pending import is_pending, require_unread
 from dynamirror.deploy.stacks import Consumer, Stack, site_of
 from dynamirror.deploy.template import Runtime, template
 from dynamirror.engine import provision
@@ -105,12 +105,17 @@ class Plan:
 async def survey(
     stacks: Sequence[Stack], wiring: Wiring, accounts: Accounts, options: Options
 ) -> Plan:
-    """Return the plan. Raises NoSourceError, StackError or a ServiceError."""
+    """Return the plan.
+
+    Raises NoSourceError, StackError, a ServiceError, or HeldError where an engine runs a mirror.
+    """
     mirrors = wiring.config.mirrors
     world = await observe(mirrors, wiring.api, wiring.backoff)
     made = provision.plan(mirrors, world)
     modules = {name for stack in stacks for one in stack.consumers for name in one.modules}
     code = await asyncio.to_thread(bundle, options.runtime, sorted(modules))
+    for mirror in mirrors:
+        await require_unread(wiring, mirror, world)
     parts = [await _part(stack, accounts, world, options) for stack in stacks]
     following = {
         one.mirror.link for part in parts for one in part.stack.consumers if part.enabled(one)
@@ -130,7 +135,10 @@ async def survey(
     )
     if plan.unusable:
         return plan
-    shown = [replace(part, changes=tuple(await _changes(part, plan, options))) for part in parts]
+    shown = [
+        replace(part, changes=tuple(await _changes(part, plan, accounts, options)))
+        for part in parts
+    ]
     return replace(plan, parts=tuple(shown))
 
 
@@ -172,12 +180,13 @@ async def _has_role(control: ControlPlane, name: str) -> bool:
     return True
 
 
-async def _changes(part: Part, plan: Plan, options: Options) -> list[Change]:
+async def _changes(part: Part, plan: Plan, accounts: Accounts, options: Options) -> list[Change]:
     """Return what the stack would become."""
     if part.new or part.state.busy:
         return list(_additions(part))
     given = parameters(part, plan, options.topics, first=False)
-    changes = await part.formation.propose(part.template, given, new=False, url=template_url(part))
+    url = await placed(part, accounts)
+    changes = await part.formation.propose(part.template, given, new=False, url=url)
     if changes:
         await part.formation.withdraw(new=False)
     return changes
@@ -216,16 +225,20 @@ def secret(name: str) -> str:
     return value
 
 
-def template_url(part: Part) -> str:
-    """Return where a template lies that is too large for a request."""
-    region = part.stack.site.region
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return f"https://{bucket_name(part.stack.site)}.s3.{region}.{domain}/{template_key(part)}"
+async def placed(part: Part, accounts: Accounts) -> str | None:
+    """Put a template that is too large for a request into our bucket, and return where it is."""
+    if not is_large(part):
+        return None
+    site, body = part.stack.site, body_of(part.template)
+    bucket, key = code_bucket(accounts.at(site), site), f"{part.stack.name}/template.json"
+    await bucket.put(key, body.encode())
+    domain = "amazonaws.com.cn" if site.region.startswith("cn-") else "amazonaws.com"
+    return f"https://s3.{site.region}.{domain}/{bucket.name}/{key}"  # as the AWS CLI has it
 
 
-def template_key(part: Part) -> str:
-    """Return the object that holds a stack's template."""
-    return f"{part.stack.name}/template.json"
+def is_large(part: Part) -> bool:
+    """Tell whether a template is too large for a request."""
+    return len(body_of(part.template).encode()) > BODY_BYTES_MAX
 
 
 def _additions(part: Part) -> Iterator[Change]:
