@@ -31,8 +31,11 @@ from dynamirror.engine.source import Table, described
 from dynamirror.engine.suspects import Drift, Suspects
 from dynamirror.ports import Clock, DynamoDB
 
-SEGMENTS = 4
-"""Of each table, scanned at the same time."""
+SEGMENTS_MAX = 4
+"""Of each table, scanned at the same time: they keep one core busy."""
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+"""A smaller table is not worth more requests at a time: a server on this machine may choke."""
 
 
 class _Pair(msgspec.Struct, frozen=True):
@@ -76,6 +79,7 @@ class Verifier:
         self._counts = {"missing": 0, "extra": 0, "different": 0}
         self._pairs: list[_Pair] = []
         self._items = 0
+        self._bytes = 0
         self._expected = 0
 
     async def estimate(self, scope: Scope = EVERYTHING) -> Estimate:
@@ -114,6 +118,7 @@ class Verifier:
         self._scope = scope
         mirror = self._links.mirror
         table = await described(self._source, mirror.source.table, self._backoff)
+        self._bytes = table.bytes
         self._expected = table.items * len(mirror.compared) // scope.segment[1]
         for place in mirror.compared:
             pair = self._pair(place, table)
@@ -161,10 +166,10 @@ class Verifier:
     @property
     def _segments(self) -> list[tuple[int, int]]:
         number, count = self._scope.segment
-        return [
-            (segment, SEGMENTS * count)
-            for segment in range(SEGMENTS * (number - 1), SEGMENTS * number)
-        ]
+        # Shares must be cut alike by all who have one, whatever size they are told.
+        wanted = SEGMENTS_MAX if count > 1 else max(1, -(-self._bytes // SEGMENT_BYTES))
+        each = min(SEGMENTS_MAX, wanted)
+        return [(segment, each * count) for segment in range(each * (number - 1), each * number)]
 
     async def _join(self, pair: _Pair) -> None:
         with Join(pair.sight) as join:
