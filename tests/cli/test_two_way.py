@@ -276,3 +276,26 @@ def test_check_tries_what_only_two_way_rules_ask_for(conflict: Regions, config: 
     for table in ("Stories", "Stories-dynamirror-ledger"):
         for region in ("us-east-1", "eu-west-1"):
             assert f"allow dynamodb:UpdateItem on {region}/{table} to" in flowing(result)
+
+
+def test_verify_repairs_by_rank_and_shows_what_an_item_competes_with(
+    regions: Regions, config: Path
+) -> None:
+    """The newer save goes to the other region; an item is shown with its rank."""
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    for name, here, there in [("a", 5, 7), ("b", 9, 2)]:
+        save(regions.us, name, here, at={"S": "us"})
+        save(regions.eu, name, there, at={"S": "eu"})
+    verify = ("verify", config, "--settle", "0")
+
+    shown = dynamirror(regions, "verify", config, "--key", '{"id": "a"}')
+    assert shown.exit_code == Exit.FINDING
+    assert "rank 5 of us-east-1" in flowing(shown)
+    assert "a repair would put everywhere else, as eu-west-1 has it" in flowing(shown)
+
+    assert dynamirror(regions, *verify, "--repair").exit_code == Exit.FINDING
+    assert dynamirror(regions, *verify, "--repair", "--yes").exit_code == Exit.DONE
+    assert dynamirror(regions, *verify).exit_code == Exit.DONE
+    for api in (regions.us, regions.eu):
+        assert (item(api, "a") or {})["at"] == {"S": "eu"}
+        assert (item(api, "b") or {})["at"] == {"S": "us"}

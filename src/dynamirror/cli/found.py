@@ -51,7 +51,7 @@ class Found:
         if mended.outcome in (Outcome.REPAIRED, Outcome.EQUAL):
             self._gone[mended.kind] += 1
         self._output.line("repair", mirror=self._mirror, **msgspec.structs.asdict(mended))
-        what = f"{mended.action} at {mended.target}, as {mended.origin} has it"
+        what = action_of(mended)
         told = {
             Outcome.PLANNED: f"would {what}",
             Outcome.REPAIRED: f"repaired: {what}",
@@ -110,6 +110,12 @@ class Found:
             self._output.say(f"{self._mirror}: {text}", "bad" if about == "drift" else "")
         elif self._shown[about] == LINES_SHOWN_MAX + 1:
             self._output.say(f"{self._mirror}: and more {about}; --json lists all of it", "bad")
+
+
+def action_of(mended: Mended) -> str:
+    """Say what is done about an item."""
+    where = "everywhere else" if mended.origin == mended.target else f"at {mended.target}"
+    return f"{mended.action} {where}, as {mended.origin} has it"
 
 
 def _shown(key: Mapping[str, Any]) -> str:

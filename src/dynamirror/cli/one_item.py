@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from dynamirror.cli.arguments import perform
+from dynamirror.cli.found import action_of
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire, encode, key_of
@@ -121,9 +122,8 @@ def _print(output: Output, found: OneItem) -> None:
             f"{loser.origin} to {winner.version} of {winner.origin} ({conflict.id})"
         )
     for mended in found.repair:
-        done = f"{mended.action} at {mended.target}, as {mended.origin} has it"
         if mended.outcome is Outcome.PLANNED:
-            output.say(f"  a repair would {done}")
+            output.say(f"  a repair would {action_of(mended)}")
         elif mended.outcome is Outcome.LEFT:
             output.say(f"  a repair would leave it: {mended.why}", "finding")
 
