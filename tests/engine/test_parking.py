@@ -14,8 +14,9 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Wire, decode, row_key
 from dynamirror.engine.parked import PART_BYTES
 from dynamirror.engine.parking import Parking
-from dynamirror.errors import NotFoundError, RefusedError
+from dynamirror.errors import NotFoundError, RefusedError, ThrottledError
 
+THROTTLED = ThrottledError("ThrottlingException", "not yet")
 TOO_LARGE = RefusedError("ValidationException", "Item size has exceeded the maximum allowed size")
 
 
@@ -197,5 +198,52 @@ def test_a_key_parked_again_while_it_is_released_stays_listed() -> None:
         await other.load()
         assert other.holds(name, key)
         assert not await other.released(name, key)
+
+    run(main)
+
+
+def test_a_key_is_forgotten_only_if_nothing_was_parked_since_it_was_looked_at() -> None:
+    """Else a change would pass that must wait behind one that is just being parked."""
+
+    async def main() -> None:
+        world, key, name = World(), ("S", "a"), "eu-west-1"
+        parking = world.links.parking_of(1)
+        await parking.shelve([change("a", 5)], name, THROTTLED)
+        before = parking.pledge(name, key)
+        await parking.shelve([change("a", 6)], name, THROTTLED)
+        parking.free(name, key, before)
+        assert parking.holds(name, key)
+
+        async def look(operation: str, _: bytes) -> None:
+            if operation == "BatchWriteItem":
+                assert parking.pledge(name, key) is None
+                parking.free(name, key, before)
+
+        world.source.before = look
+        await parking.shelve([change("a", 7)], name, THROTTLED)
+        assert parking.holds(name, key)
+        parking.free(name, key, parking.pledge(name, key))
+        assert not parking.holds(name, key)
+
+    run(main)
+
+
+def test_of_a_shelved_key_the_first_change_and_the_last_are_kept() -> None:
+    """The first tells what the target had, the last its mark; of a busy key no thousands."""
+
+    async def main() -> None:
+        world = World()
+        parking = world.links.parking_of(1)
+        for number in range(1, 9):
+            await parking.shelve([change("a", number), change("b", number)], "x", THROTTLED)
+        numbers = [row["sequence_number"]["S"] for row in world.parked]
+        assert sorted(numbers) == ["1", "1", "8", "8"]
+        other = world.links.parking_of(1)
+        await other.load()
+        assert (other.held, other.shelved("x")) == (2, 2)
+        await other.condemn("x", {"id": {"S": "a"}})
+        again = world.links.parking_of(1)
+        await again.load()
+        assert (again.held, again.shelved("x")) == (2, 1)
 
     run(main)

@@ -255,7 +255,11 @@ def test_a_hot_key_is_released_though_it_never_rests() -> None:
         async def slow(_: str, __: bytes) -> None:
             await asyncio.sleep(0.02)
 
-        world.source.after = slow
+        async def slower(operation: str, _: bytes) -> None:
+            if operation == "BatchWriteItem":
+                await asyncio.sleep(0.1)
+
+        world.source.after, world.other.after = slow, slower
         async with Running(world) as engine:
             world.put("hot")
             await until(lambda: bool(away(engine)))
@@ -272,6 +276,33 @@ def test_a_hot_key_is_released_though_it_never_rests() -> None:
             assert not heating.done()
             await heating
             await asyncio.sleep(5)
+            assert world.lacking(world.other) == []
+
+    run(main)
+
+
+def test_a_change_that_comes_while_its_key_is_redriven_is_not_overtaken() -> None:
+    """Under guard ``order`` nothing but the hold keeps the redrive's image from landing last."""
+
+    async def main() -> None:
+        world = Pair()
+        world.other.before = throttle
+        async with Running(world) as engine:
+            world.put("a", 1)
+            await until(lambda: bool(away(engine)))
+            first = True
+
+            async def slow(operation: str, _: bytes) -> None:
+                nonlocal first
+                if operation == "BatchWriteItem" and first:
+                    first = False
+                    await asyncio.sleep(5)
+
+            world.other.before = slow
+            await until(lambda: not first)
+            world.put("a", 2)
+            await until(lambda: not away(engine))
+            await asyncio.sleep(10)
             assert world.lacking(world.other) == []
 
     run(main)

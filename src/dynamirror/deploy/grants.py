@@ -62,6 +62,30 @@ def grants(mirror: Mirror) -> Iterator[Grant]:
             place=source,
             table=mirror.parked,
         )
+    if mirror.backlog_seconds:
+        yield from _absence(mirror)
+
+
+def _absence(mirror: Mirror) -> Iterator[Grant]:
+    """Yield what it asks for while a target is away, and when that is back."""
+    yield Grant(
+        reason="ParkWhatATargetLacks",
+        actions=("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"),
+        place=mirror.source,
+        table=mirror.parked,
+    )
+    yield Grant(
+        reason="BringItToTheTarget",
+        actions=("GetItem",),
+        place=mirror.source,
+        table=mirror.source.table,
+    )
+    yield Grant(
+        reason="OneAtATime",
+        actions=("DeleteItem", "GetItem", "PutItem"),
+        place=mirror.source,
+        table=mirror.checkpoints,
+    )
 
 
 def _one_way(mirror: Mirror, target: Place) -> Iterator[Grant]:
