@@ -53,6 +53,12 @@ class Cloud:
             aws_secret_access_key="test",
         )
 
+    def profile(self, account: str) -> None:
+        """Give whoever deploys a profile of another account, called like it."""
+        (self.folder / "aws").write_text(
+            f"[profile {account}]\naws_access_key_id = {account}\naws_secret_access_key = test\n"
+        )
+
     def config(self, text: str, name: str = "mirrors") -> str:
         path = self.folder / f"{name}.toml"
         path.write_text(text)
@@ -86,9 +92,11 @@ class Cloud:
         key = iam.create_access_key(UserName="limited")["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
 
-    def create_table(self, region: str, name: str, view_type: str | None = None) -> None:
+    def create_table(
+        self, region: str, name: str, view_type: str | None = None, key: str = "test"
+    ) -> None:
         stream: Wire = {"StreamEnabled": True, "StreamViewType": view_type}
-        self.client("dynamodb", region).create_table(
+        self.client("dynamodb", region, key).create_table(
             TableName=name,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -108,8 +116,8 @@ class Cloud:
         names: list[str] = self.client("dynamodb", region).list_tables()["TableNames"]
         return names
 
-    def stacks(self, region: str) -> list[str]:
-        told = self.client("cloudformation", region).describe_stacks()["Stacks"]
+    def stacks(self, region: str, key: str = "test") -> list[str]:
+        told = self.client("cloudformation", region, key).describe_stacks()["Stacks"]
         return [stack["StackName"] for stack in told]
 
     def leftovers(self) -> Mapping[str, list[str]]:
@@ -139,6 +147,15 @@ def wait(done: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not so within {WAIT_S_MAX:.0f} s: {done}")
         time.sleep(0.1)
+
+
+def botocore_alone(folder: Path) -> str:
+    """Return a path with botocore and what it needs, which Lambda's runtime has of its own."""
+    packages = server_python().parent.parent / "lib" / f"python{HOST_PYTHON}" / "site-packages"
+    folder.mkdir()
+    for name in ("botocore", "dateutil", "jmespath", "six.py", "urllib3"):
+        (folder / name).symlink_to(packages / name)
+    return str(folder)
 
 
 @contextmanager

@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.deploy.emulated import BOTH_IMAGES, HERE, ROOT_KEY, THERE, Cloud, cloud, wait
+from tests.deploy.emulated import (
+    BOTH_IMAGES,
+    HERE,
+    ROOT_KEY,
+    THERE,
+    Cloud,
+    botocore_alone,
+    cloud,
+    wait,
+)
 
 from dynamirror.cli import deploy
 from dynamirror.deploy import rollout
@@ -34,6 +43,20 @@ replicas = [{ region = "us-east-1", table = "Sessions" }, { region = "eu-west-1"
 """
 
 KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OTHER = "210987654321"
+CROSS_ACCOUNT = f"""
+[mirrors.stories]
+mode = "one-way"
+guard = "ledger"
+source = {{ region = "us-east-1", table = "Stories" }}
+
+[[mirrors.stories.targets]]
+region = "eu-west-1"
+account = "{OTHER}"
+role_arn = "arn:aws:iam::{OTHER}:role/mirror-writer"
+external_id = "stories"
+"""
+
 OURS = ("Stories-dynamirror-checkpoints", "Stories-dynamirror-parked")
 
 
@@ -100,6 +123,43 @@ def test_a_two_way_mirror_comes_follows_and_goes(aws: Cloud) -> None:
     aws.run("destroy", config, "--yes", "--delete-data")
     assert aws.leftovers() == {}
     assert aws.tables(HERE) == aws.tables(THERE) == ["Sessions"]
+
+
+def test_a_mirror_into_another_account_writes_by_a_role_there(tmp_path: Path) -> None:
+    """Each account gets its stack; the function assumes the role that trusts it alone; both go."""
+    path = botocore_alone(tmp_path / "runtime")
+    # Without AUTH: of a role that somebody assumed, the server takes aws:PrincipalArn to be the
+    # session, where AWS takes the role (IAM User Guide, 'AWS global condition context keys').
+    with cloud(tmp_path, {"PYTHONPATH": path}) as aws:
+        aws.profile(OTHER)
+        config = aws.config(CROSS_ACCOUNT)
+        aws.create_table(HERE, "Stories")
+        aws.create_table(THERE, "Stories", key=OTHER)  # by an ARN, the server makes none
+        aws.put(HERE, "Stories", "a")
+        unknown = aws.deploy(config)
+        assert unknown.exit_code == Exit.UNUSABLE
+        assert f"--profile {OTHER}=NAME" in unknown.output
+
+        mine = ("--profile", f"{OTHER}={OTHER}")
+        done = aws.deploy(config, "--yes", *mine)
+
+        assert done.exit_code == Exit.DONE, done.output
+        assert aws.stacks(HERE) == aws.stacks(THERE, OTHER) == ["dynamirror-mirrors"]
+        assert aws.stacks(THERE) == []
+        theirs = aws.client("dynamodb", THERE, OTHER)
+        aws.put(HERE, "Stories", "b")
+
+        def keys() -> list[str]:
+            return sorted(item["id"]["S"] for item in theirs.scan(TableName="Stories")["Items"])
+
+        wait(lambda: keys() == ["a", "b"])
+        assert "nothing to do" in aws.deploy(config, *mine).output
+        gone = aws.run("destroy", config, "--yes", "--delete-data", *mine)
+        assert gone.exit_code == Exit.DONE, gone.output
+        assert aws.stacks(THERE, OTHER) == []
+        assert aws.client("iam", HERE, OTHER).list_roles()["Roles"] == []
+        assert theirs.list_tables()["TableNames"] == ["Stories"]
+        assert aws.leftovers() == {}
 
 
 def test_a_view_comes_along_with_its_function_and_its_secret(
