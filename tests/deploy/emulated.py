@@ -120,6 +120,23 @@ class Cloud:
         told = self.client("cloudformation", region, key).describe_stacks()["Stacks"]
         return [stack["StackName"] for stack in told]
 
+    def copy_in_shares(self, shares: int) -> str:
+        """Start the state machine of the mirror stories, and return how it ended."""
+        api = self.client("stepfunctions")
+        machine = f"arn:aws:states:{HERE}:000000000000:stateMachine:dynamirror-stories-shares"
+        made = api.start_execution(stateMachineArn=machine, input=json.dumps({"shares": shares}))
+
+        def told() -> Wire:
+            answer: Wire = api.describe_execution(executionArn=made["executionArn"])
+            return answer
+
+        wait(lambda: told()["status"] != "RUNNING")
+        end = told()
+        if end["status"] == "FAILED":
+            sys.stdout.write(f"{end.get('error')}: {end.get('cause')}\n")
+        status: str = end["status"]
+        return status
+
     def leftovers(self) -> Mapping[str, list[str]]:
         """Return what there is besides tables."""
         roles = self.client("iam").list_roles()["Roles"]

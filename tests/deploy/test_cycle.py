@@ -21,7 +21,7 @@ from tests.deploy.emulated import (
 )
 
 from dynamirror.cli import deploy
-from dynamirror.deploy import rollout
+from dynamirror.deploy import rollout, shares
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Stack
 from dynamirror.deploy.template import Runtime, template
@@ -160,6 +160,38 @@ def test_a_mirror_into_another_account_writes_by_a_role_there(tmp_path: Path) ->
         assert aws.client("iam", HERE, OTHER).list_roles()["Roles"] == []
         assert theirs.list_tables()["TableNames"] == ["Stories"]
         assert aws.leftovers() == {}
+
+
+@pytest.mark.parametrize("guard", ["order", "ledger"])
+def test_a_large_table_is_copied_in_shares_before_its_stream_is_followed(
+    guard: str, aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is made at rest, the state machine copies, and the next run follows without
+    copying again.
+    """
+    monkeypatch.setattr(
+        shares, "_looking", lambda _: {}
+    )  # a call that the server's machines don't know
+    monkeypatch.setattr(shares, "BEGIN", "Count")
+    config = aws.config(ONE_WAY.format(guard=guard))
+    aws.create_table(HERE, "Stories")
+    keys = [f"k{number:02d}" for number in range(20)]
+    for key in keys:
+        aws.put(HERE, "Stories", key)
+
+    done = aws.deploy(config, "--shares", "--no-follow", "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert aws.keys(THERE, "Stories") == []
+    assert aws.copy_in_shares(3) == "SUCCEEDED"
+    assert aws.keys(THERE, "Stories") == keys
+    followed = aws.deploy(config, "--shares", "--yes")
+    assert followed.exit_code == Exit.DONE, followed.output
+    assert "copy us-east-1/Stories" not in followed.output
+    aws.put(HERE, "Stories", "new")
+    wait(lambda: aws.keys(THERE, "Stories") == [*keys, "new"])
+    assert aws.run("destroy", config, "--yes", "--delete-data").exit_code == Exit.DONE
+    assert aws.leftovers() == {}
 
 
 def test_a_view_comes_along_with_its_function_and_its_secret(

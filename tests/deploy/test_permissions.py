@@ -20,16 +20,18 @@ from tests.servers import server_python
 from tests.storm.mapping import Stream
 
 from dynamirror.aws.client import connect
-from dynamirror.config.model import Place, Transport
+from dynamirror.config.load import load
+from dynamirror.config.model import Place, Side, Transport
 from dynamirror.core.values import Wire, decode
 from dynamirror.demo.server import EmbeddedServer
 from dynamirror.deploy import roles
-from dynamirror.deploy.grants import POLICY_VERSION
+from dynamirror.deploy.grants import POLICY_VERSION, copying, grants
 from dynamirror.deploy.stacks import Consumer, Stack
 from dynamirror.engine.needs import tables_of_ours
 from dynamirror.engine.schema import of_ours
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.aws_lambda import Function
+from dynamirror.runtimes.process import backfill_of
 from dynamirror.wiring import Wiring
 
 ACCOUNT = "000000000000"
@@ -77,6 +79,8 @@ MODES = {
     for unversioned, on_poison in (("bump", "stop"), ("report", "park"))
 }
 
+READING = "dynamodb:DescribeStream"
+
 Asked = set[tuple[str, str]]
 """Actions of IAM, each with a table's ARN."""
 
@@ -98,7 +102,7 @@ def actions(operation: str, request: Wire) -> Iterator[tuple[str, str]]:
             yield operation, table
             for one in entries:
                 yield ("PutItem" if "PutRequest" in one else "DeleteItem"), table
-    else:
+    elif "TableName" in request:  # what is asked of the stream is Lambda's to ask too
         yield operation, request["TableName"]
 
 
@@ -155,7 +159,8 @@ class Deployed:
             for one in self._policy(stack, consumer)
             if "Sid" in one and one["Sid"] not in OF_LAMBDA
         ]
-        credentials = world.assume(consumer.role, self.statements)
+        stream = {"Sid": "Stream", "Effect": "Allow", "Action": READING, "Resource": "*"}
+        credentials = world.assume(consumer.role, [*self.statements, stream])
         environment = {
             "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
@@ -163,10 +168,14 @@ class Deployed:
             "AWS_ENDPOINT_URL_DYNAMODB": world.url,
         }
 
+        self.mirror = consumer.mirror
+        self._config = consumer.config
+
         def recorded(place: Place, transport: Transport) -> DynamoDB:
             api = connect(place, transport=transport.value, environment=environment)
             return Recorder(api, place.region, self.asked, lambda: world.interrupt(self))
 
+        self._connect = recorded
         self._function = Function(consumer.config)
         self._function.wiring = Wiring(self._function.wiring.config, connect=recorded)
         self._stream = Stream(world, consumer.mirror.source.region)
@@ -188,6 +197,17 @@ class Deployed:
             for action in one["Action"]
             for table in one["Resource"]
         }
+
+    def copy(self, share: tuple[int, int]) -> None:
+        """Copy a share of the source."""
+
+        async def all_of_it() -> None:
+            wiring = Wiring(load(self._config), connect=self._connect)
+            mirror = next(one for one in wiring.config.mirrors if one.link == self.mirror.link)
+            await backfill_of(wiring, mirror).run(lambda _: None, share)
+            await wiring.close()
+
+        asyncio.run(all_of_it())
 
     def deliver(self) -> int:
         """Apply what the stream has; return how many records that was."""
@@ -211,9 +231,10 @@ class Deployed:
 class World:
     """The tables of a mirror on a strict server, applications that write them, and functions."""
 
-    def __init__(self, url: str, config: str, *, poison: bool) -> None:
+    def __init__(self, url: str, config: str, *, poison: bool, shares: bool = False) -> None:
         self.url = url
-        self.stacks = [stack for stack in stacks(config, name="dynamirror") if stack.consumers]
+        made = stacks(config, name="dynamirror", shares=shares)
+        self.stacks = [stack for stack in made if stack.consumers]
         mirrors = [one.mirror for stack in self.stacks for one in stack.consumers]
         self.table = mirrors[0].source.table
         self.sources = [mirror.source.region for mirror in mirrors]
@@ -351,6 +372,32 @@ def test_a_functions_role_may_do_what_it_does_and_no_more(mode: str, strict: str
     for function in world.functions:
         assert function.asked - function.granted == set(), f"{function.role} may do too little"
         assert function.usual - function.asked == set(), f"{function.role} may do too much"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_role_may_copy_in_shares_and_no_more(mode: str, strict: str) -> None:
+    """Where a stack copies in shares, its role may do that too; what a conflict needs in a two-way
+    mirror is not asked for each time.
+    """
+    world = World(strict, MODES[mode], poison=False, shares=True)
+    world.write(WRITES)
+
+    for function in world.functions:
+        for share in (1, 2):
+            function.copy((share, 2))
+        function.close()
+        copied = {
+            (action, arn(grant.place.region, grant.table))
+            for grant in copying(function.mirror)
+            for action in grant.actions
+        }
+        settling = {
+            (action, arn(grant.place.region, grant.table))
+            for grant in (grants(function.mirror) if isinstance(function.mirror, Side) else ())
+            for action in grant.actions
+        }
+        assert function.asked - function.granted == set()
+        assert copied - settling - function.asked == set()
 
 
 def test_an_action_too_few_is_refused(strict: str) -> None:

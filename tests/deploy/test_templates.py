@@ -16,6 +16,7 @@ from cfnlint import api
 
 from dynamirror.config.load import as_written, load
 from dynamirror.deploy.names import stack_name
+from dynamirror.deploy.shares import definition
 from dynamirror.deploy.stacks import Stack, stacks_of
 from dynamirror.deploy.template import Runtime
 from dynamirror.deploy.written import files, protections
@@ -30,14 +31,18 @@ TWO_WAY = (GOLDEN / "two-way" / "mirrors.toml").read_text()
 CROSS = (GOLDEN / "cross-account" / "mirrors.toml").read_text()
 
 
-def stacks(config: str, *, home: str = "", name: str | None = None) -> tuple[Stack, ...]:
+def stacks(
+    config: str, *, home: str = "", name: str | None = None, shares: bool = False
+) -> tuple[Stack, ...]:
     path, raw = as_written(config)
-    return stacks_of(load(config), raw, name=stack_name(path, name), home=home)
+    name = stack_name(path, name)
+    return stacks_of(load(config), raw, name=name, home=home, shares=shares)
 
 
 def written(topology: str) -> dict[str, str]:
     config = str(GOLDEN / topology / "mirrors.toml")
-    return files(stacks(config), Runtime(), "terraform")
+    shares = topology.endswith("shares")
+    return files(stacks(config, shares=shares), Runtime(), "terraform")
 
 
 @cache
@@ -189,6 +194,24 @@ def test_a_target_can_be_kept_from_everyone_but_the_mirror() -> None:
     with pytest.raises(ConfigError, match="--account"):
         protections(stacks(ONE_WAY), [])
     assert protections(stacks(TWO_WAY, home="111122223333"), []) == {}
+
+
+@pytest.mark.parametrize("guard", ["order", "item", "ledger"])
+def test_copies_that_tell_no_old_from_new_wait_until_the_stream_rests(guard: str) -> None:
+    """The state machine looks first whether somebody follows it, and goes no further then."""
+    (stack,) = [each for each in stacks(f'{ONE_WAY}guard = "{guard}"', name="d") if each.consumers]
+    told = definition(stack.consumers[0])
+
+    if guard == "ledger":
+        assert told["StartAt"] == "Count"
+        return
+    choice = told["States"]["AtRest"]
+    assert told["StartAt"] == "Look"
+    assert told["States"]["Look"]["Next"] == "AtRest"
+    assert choice["Choices"] == [
+        {"Variable": "$.mapping.State", "StringEquals": "Disabled", "Next": "Count"}
+    ]
+    assert told["States"][choice["Default"]]["Type"] == "Fail"
 
 
 def test_no_policy_grants_on_everything() -> None:

@@ -13,6 +13,7 @@ from dynamirror.cli.sites import (
     Sites,
     entered,
     profile_option,
+    shares_option,
     stack_name_option,
     tell_changes,
 )
@@ -42,6 +43,12 @@ from dynamirror.runtimes.process import backfill_of, run
 @click.option(
     "--no-backfill", is_flag=True, help="Follow the streams without copying what is there."
 )
+@click.option(
+    "--no-follow",
+    is_flag=True,
+    help="Make all, but copy nothing and follow no stream that isn't followed yet.",
+)
+@shares_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -56,6 +63,8 @@ def command(
     python: str,
     topics: tuple[str, ...],
     no_backfill: bool,
+    no_follow: bool,
+    shares: bool,
 ) -> None:
     """Put a mirror on AWS and have it follow its streams.
 
@@ -77,6 +86,8 @@ def command(
         runtime=Runtime(python=python, architecture=arch),
         topics=topics,
         backfill=not no_backfill,
+        follow=not no_follow,
+        shares=shares,
     )
     ctx.exit(run(_deploy(output, config, stack_name, profiles, options, yes=yes)))
 
@@ -90,7 +101,7 @@ async def _deploy(
     *,
     yes: bool,
 ) -> Exit:
-    async with entered(config, stack_name, profiles) as sites:
+    async with entered(config, stack_name, profiles, shares=options.shares) as sites:
         plan = await survey(sites.stacks, sites.wiring, sites.accounts, options)
         _show(output, plan)
         copied: dict[str, Copied] = {}

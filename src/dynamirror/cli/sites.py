@@ -30,6 +30,13 @@ stack_name_option = click.option(
 )
 
 
+shares_option = click.option(
+    "--shares",
+    is_flag=True,
+    help="With a state machine for each table, which copies it in shares on AWS.",
+)
+
+
 class Profile(click.ParamType[tuple[str, str]]):
     """ACCOUNT=NAME."""
 
@@ -66,7 +73,11 @@ class Sites:
 
 @asynccontextmanager
 async def entered(
-    config: str, stack_name: str | None, profiles: Sequence[tuple[str, str]]
+    config: str,
+    stack_name: str | None,
+    profiles: Sequence[tuple[str, str]],
+    *,
+    shares: bool = False,
 ) -> AsyncIterator[Sites]:
     """Learn whose account this is, and open connections; they end with the context."""
     loaded, raw = load(config), as_written(config)[1]
@@ -76,7 +87,7 @@ async def entered(
         # Before anything is asked: the configuration may be unfit whoever asks.
         first = stacks_of(loaded, raw, name=name)[0]
         home = await accounts.learn_home(first.site.region)
-        stacks = stacks_of(loaded, raw, name=name, home=home)
+        stacks = stacks_of(loaded, raw, name=name, home=home, shares=shares)
         for stack in stacks:
             await accounts.enter(stack)
         wiring = Wiring(accounts.operated(loaded))

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from dynamirror.cli.arguments import open_output, reporting, runtime_options
-from dynamirror.cli.sites import stack_name_option
+from dynamirror.cli.sites import shares_option, stack_name_option
 from dynamirror.config.load import as_written, load
 from dynamirror.deploy import names
 from dynamirror.deploy.stacks import stacks_of
@@ -35,6 +35,7 @@ from dynamirror.deploy.written import files, protections
 @stack_name_option
 @click.option("--account", metavar="ID", default="", help="Your account, where CONFIG doesn't say.")
 @runtime_options
+@shares_option
 @click.option(
     "--protect-targets",
     is_flag=True,
@@ -60,6 +61,7 @@ def command(
     account: str,
     arch: str,
     python: str,
+    shares: bool,
     protect_targets: bool,
     operators: tuple[str, ...],
 ) -> None:
@@ -79,7 +81,11 @@ def command(
     del ctx
     output = open_output(as_json=as_json, verbose=verbose)
     stacks = stacks_of(
-        load(config), as_written(config)[1], name=names.stack_name(config, stack_name), home=account
+        load(config),
+        as_written(config)[1],
+        name=names.stack_name(config, stack_name),
+        home=account,
+        shares=shares,
     )
     told = files(stacks, Runtime(python=python, architecture=arch), form)
     if protect_targets:

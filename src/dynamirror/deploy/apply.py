@@ -63,6 +63,8 @@ class Builder:
             if not isinstance(error, TransientError):  # else the next run goes on from here
                 await self._undo(new)
             raise
+        if not self._plan.follow:
+            return
         for mirror in self._plan.copied(beside=False):
             await copy(mirror)
         for part in self._plan.parts:

@@ -88,6 +88,44 @@ def _absence(mirror: Mirror) -> Iterator[Grant]:
     )
 
 
+def copying(mirror: Mirror) -> Iterator[Grant]:
+    """Yield what copying a mirror's source asks of tables."""
+    source = mirror.source
+    yield Grant(
+        reason="CopyTheTable",
+        actions=("DescribeTable", "Scan"),
+        place=source,
+        table=source.table,
+    )
+    pauses = () if mirror.copies_beside else ("DeleteItem",)
+    yield Grant(
+        reason="NoteWhatIsCopied",
+        actions=(*pauses, "PutItem", "Query"),
+        place=source,
+        table=mirror.checkpoints,
+    )
+    if isinstance(mirror, Side):
+        ledger = mirror.ledger_of(source)
+        yield from _two_way(mirror)
+        yield Grant(reason="CopyDeletes", actions=("Scan",), place=source, table=ledger)
+        return
+    ledgered = mirror.guard is Guard.LEDGER
+    for target in mirror.targets:
+        yield Grant(
+            reason="PutCopies",
+            actions=("PutItem",) if ledgered else ("BatchWriteItem", "PutItem"),
+            place=target,
+            table=target.table,
+        )
+        if ledgered:
+            yield Grant(
+                reason="OnlyWhereNothingArrived",
+                actions=("ConditionCheckItem",),
+                place=target,
+                table=mirror.ledger_of(target),
+            )
+
+
 def _one_way(mirror: Mirror, target: Place) -> Iterator[Grant]:
     batch = ("BatchWriteItem",) if mirror.guard is Guard.ORDER else ()
     yield Grant(

@@ -47,6 +47,12 @@ def function_name(mirror: Mirror) -> str:
     return _short("-".join(words).replace(".", "-"), FUNCTION_CHARACTERS_MAX, mirror.link)
 
 
+def share_name(mirror: Mirror) -> str:
+    """Return what the function and the state machine are called that copy a mirror in shares."""
+    words = [PREFIX, *_words(mirror), "shares"]
+    return _short("-".join(words).replace(".", "-"), FUNCTION_CHARACTERS_MAX, mirror.link)
+
+
 def role_name(mirror: Mirror) -> str:
     """Return what that function's role is called: a role's name is its account's, in no region."""
     region = mirror.source.region

@@ -12,38 +12,39 @@ from collections.abc import Iterator
 from dynamirror.config.model import Mirror
 from dynamirror.config.problems import bare
 from dynamirror.deploy import names
-from dynamirror.deploy.grants import POLICY_VERSION, Grant, Json, grants, statements
+from dynamirror.deploy.grants import POLICY_VERSION, Grant, Json, copying, grants, statements
 from dynamirror.deploy.resources import FAILURES, tags
 from dynamirror.deploy.stacks import Consumer, Stack, Writer, site_of
 
 
 def role(consumer: Consumer, stack: Stack) -> Json:
-    """Return a function's role."""
-    account = stack.site.account
-    own = [one for one in grants(consumer.mirror) if _is_direct(one, consumer.mirror, stack)]
+    """Return a function's role; it also copies, where the stack has what copies in shares."""
+    asked = [*grants(consumer.mirror), *(copying(consumer.mirror) if stack.shares else ())]
+    own = [one for one in asked if _is_direct(one, consumer.mirror, stack)]
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {
             "RoleName": consumer.role,
             "Description": f"What the function of the mirror {consumer.mirror.title} may do.",
-            "AssumeRolePolicyDocument": _assumed_by({"Service": "lambda.amazonaws.com"}),
-            "Policies": [
-                {
-                    "PolicyName": "mirror",
-                    "PolicyDocument": {
-                        "Version": POLICY_VERSION,
-                        "Statement": [
-                            *_reading(consumer),
-                            *statements(own, account, stack.home),
-                            *_assuming(consumer.mirror, stack),
-                            *_keeping(consumer),
-                        ],
-                    },
-                }
-            ],
+            "AssumeRolePolicyDocument": assumed_by({"Service": "lambda.amazonaws.com"}),
+            "Policies": policy(
+                "mirror",
+                [
+                    *_reading(consumer),
+                    *statements(own, stack.site.account, stack.home),
+                    *_assuming(consumer.mirror, stack),
+                    *_keeping(consumer),
+                ],
+            ),
             "Tags": tags(consumer.mirror.name),
         },
     }
+
+
+def policy(name: str, told: list[Json]) -> list[Json]:
+    """Return a role's one policy."""
+    document = {"Version": POLICY_VERSION, "Statement": told}
+    return [{"PolicyName": name, "PolicyDocument": document}]
 
 
 def writer(one: Writer, stack: Stack) -> Json:
@@ -51,7 +52,7 @@ def writer(one: Writer, stack: Stack) -> Json:
     asked = [
         grant
         for _, consumer in one.callers
-        for grant in grants(consumer.mirror)
+        for grant in (*grants(consumer.mirror), *(copying(consumer.mirror) if stack.shares else ()))
         if grant.place.role_arn == one.role_arn
     ]
     callers: list[object] = []
@@ -63,7 +64,7 @@ def writer(one: Writer, stack: Stack) -> Json:
     # The account is trusted and the role told by a condition: a principal that isn't there yet
     # is refused, and the function's stack may come later.
     roots = [{"Fn::Sub": f"arn:${{AWS::Partition}}:iam::{each}:root"} for each in accounts]
-    trust = _assumed_by({"AWS": roots})
+    trust = assumed_by({"AWS": roots})
     condition: Json = {"ArnEquals": {"aws:PrincipalArn": callers}}
     if one.external_ids:
         condition["StringEquals"] = {"sts:ExternalId": list(one.external_ids)}
@@ -76,20 +77,13 @@ def writer(one: Writer, stack: Stack) -> Json:
             "Path": one.path,
             "Description": "What the functions of mirrors in other accounts may do here.",
             "AssumeRolePolicyDocument": trust,
-            "Policies": [
-                {
-                    "PolicyName": "mirror",
-                    "PolicyDocument": {
-                        "Version": POLICY_VERSION,
-                        "Statement": statements(asked, stack.site.account, stack.home),
-                    },
-                }
-            ],
+            "Policies": policy("mirror", statements(asked, stack.site.account, stack.home)),
         },
     }
 
 
-def _assumed_by(principal: Json) -> Json:
+def assumed_by(principal: Json) -> Json:
+    """Return the policy by which a principal assumes a role."""
     statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
     return {"Version": POLICY_VERSION, "Statement": [statement]}
 

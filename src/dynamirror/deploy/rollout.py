@@ -39,6 +39,10 @@ class Options:
     topics: tuple[str, ...] = ()
     """ARNs of SNS topics for alarms, one a region."""
     backfill: bool = True
+    follow: bool = True
+    """Whether to copy, and to follow streams that aren't followed yet."""
+    shares: bool = False
+    """Whether stacks have what copies in shares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,8 @@ class Plan:
     world: World
     code: bytes
     """The zip that functions run."""
+    follow: bool
+    """Whether streams that aren't followed yet will be."""
 
     @property
     def unusable(self) -> list[Finding]:
@@ -88,7 +94,7 @@ class Plan:
             one.mirror
             for part in self.parts
             for one in part.stack.consumers
-            if not part.enabled(one)
+            if self.follow and not part.enabled(one)
         ]
 
     def copied(self, *, beside: bool) -> list[Mirror]:
@@ -123,7 +129,9 @@ async def survey(
     pending = [
         one
         for one in mirrors
-        if options.backfill and await is_pending(wiring, one, world, enabled=one.link in following)
+        if options.backfill
+        and options.follow
+        and await is_pending(wiring, one, world, enabled=one.link in following)
     ]
     steps = [step for step in made.steps if not _of_stacks(step, parts)]
     plan = Plan(
@@ -132,6 +140,7 @@ async def survey(
         pending=tuple(pending),
         world=world,
         code=code,
+        follow=options.follow,
     )
     if plan.unusable:
         return plan
@@ -184,7 +193,7 @@ async def _changes(part: Part, plan: Plan, accounts: Accounts, options: Options)
     """Return what the stack would become."""
     if part.new or part.state.busy:
         return list(_additions(part))
-    given = parameters(part, plan, options.topics, first=False)
+    given = parameters(part, plan, options.topics, first=not plan.follow)
     url = await placed(part, accounts)
     changes = await part.formation.propose(part.template, given, new=False, url=url)
     if changes:

@@ -109,10 +109,17 @@ class Stack:
     """Profiles that the configuration reaches this account with."""
     home: str = ""
     """The account of whoever deploys, where it is known: that of places which don't say."""
+    shares: bool = False
+    """Whether it also has what copies large tables in shares."""
 
 
 def stacks_of(
-    config: Config, raw: Mapping[str, Any], *, name: str, home: str = ""
+    config: Config,
+    raw: Mapping[str, Any],
+    *,
+    name: str,
+    home: str = "",
+    shares: bool = False,
 ) -> tuple[Stack, ...]:
     """Return every stack that a configuration needs, in the order of their sites; mirrors in the
     order of their names.
@@ -126,7 +133,7 @@ def stacks_of(
     stacks: dict[Site, Stack] = {}
 
     def at(site: Site) -> Stack:
-        return stacks.setdefault(site, Stack(name=name, site=site, home=home))
+        return stacks.setdefault(site, Stack(name=name, site=site, home=home, shares=shares))
 
     consumers = [
         (site_of(mirror.source, home), _consumer(mirror, raw["mirrors"][mirror.name], home))

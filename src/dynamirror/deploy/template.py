@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dynamirror.config.problems import bare
-from dynamirror.deploy import names, resources, roles, watch
+from dynamirror.deploy import names, resources, roles, shares, watch
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Consumer, Stack
 
@@ -116,6 +116,8 @@ def _consumer(one: Consumer, stack: Stack, runtime: Runtime) -> Iterator[tuple[s
         resources.function(one, python=runtime.python, architecture=runtime.architecture),
     )
     yield f"{one.id}Mapping", resources.mapping(one)
+    if stack.shares:
+        yield from shares.resources(one, python=runtime.python, architecture=runtime.architecture)
     for metric in watch.metrics(one.mirror):
         yield f"{one.id}{metric.id}Alarm", watch.alarm(one, metric)
 
