@@ -21,7 +21,13 @@ source = { region = "us-east-1", table = "Stories" }
 targets = [{ region = "eu-west-1" }]
 """
 
-MIRRORING = [name for name in COMMANDS if name not in ("demo", "conflicts", "replica", "detach")]
+OTHERS = (
+    *("demo", "conflicts", "replica", "detach"),
+    *("deploy", "destroy", "template", "package", "route"),
+)
+"""Commands for other mirrors, or for AWS as a whole."""
+
+MIRRORING = [name for name in COMMANDS if name not in OTHERS]
 """Commands that have something to do for a one-way mirror."""
 
 LOOKS = ("check", "init", "status", "pause", "resume", "limit")

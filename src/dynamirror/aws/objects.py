@@ -1,9 +1,9 @@
-"""Files in a bucket of S3: read only, by botocore, in threads. For a table's exports."""
+"""Files in a bucket of S3, by botocore, in threads: a table's exports, and batches that failed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from posixpath import normpath
 from typing import Any
 
@@ -44,6 +44,43 @@ class Bucket:
         finally:
             body.close()
 
+    async def keys(self) -> AsyncIterator[str]:
+        """Yield the keys of all objects below the prefix, in their order, whole.
+
+        Raises NotFoundError without such a bucket, AccessDeniedError.
+        """
+        client = await self._opened()
+        below = f"{self._prefix}/" if self._prefix else ""
+        more: dict[str, str] = {}
+        while True:
+            page = await self._asked(
+                lambda more=more: client.list_objects_v2(Bucket=self._bucket, Prefix=below, **more),
+                below,
+            )
+            for each in page.get("Contents", ()):
+                yield each["Key"]
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def read(self, key: str) -> bytes:
+        """Return an object whole. Raises NotFoundError, AccessDeniedError."""
+        client = await self._opened()
+        body: bytes = await asyncio.to_thread(lambda: self._open(key, client).read())
+        return body
+
+    async def move(self, key: str, to: str) -> None:
+        """Give an object another key: there is no moment at which it is under neither."""
+        client = await self._opened()
+        source = {"Bucket": self._bucket, "Key": key}
+        await self._asked(
+            lambda: client.copy_object(Bucket=self._bucket, Key=to, CopySource=source), to
+        )
+        await self._asked(lambda: client.delete_object(Bucket=self._bucket, Key=key), key)
+
+    async def _asked(self, call: Callable[[], Any], key: str) -> Any:
+        return await asyncio.to_thread(self._answered, call, key)
+
     async def _opened(self) -> Any:
         if self._client is None:
             credentials = await self._source.current()
@@ -69,11 +106,14 @@ class Bucket:
         )
 
     def _open(self, key: str, client: Any) -> Any:
+        return self._answered(lambda: client.get_object(Bucket=self._bucket, Key=key)["Body"], key)
+
+    def _answered(self, call: Callable[[], Any], key: str) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         where = f"s3://{self._bucket}/{key}"
         try:
-            return client.get_object(Bucket=self._bucket, Key=key)["Body"]
+            return call()
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in GONE:

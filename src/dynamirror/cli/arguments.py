@@ -128,15 +128,17 @@ def perform(
 
     A mirror whose work fails is told of and does not stop the others'.
     """
-    return run(_perform(wiring, output, mirrors, work))
+    return run(performed(wiring, output, mirrors, work))
 
 
-async def _perform(
+async def performed(
     wiring: Wiring,
     output: Output,
     mirrors: Sequence[Mirror],
     work: Callable[[Mirror], Awaitable[Exit]],
 ) -> Exit:
+    """Do it within a loop; see ``perform``. The wiring is closed afterwards."""
+
     async def one(mirror: Mirror) -> Exit:
         try:
             return await work(mirror)

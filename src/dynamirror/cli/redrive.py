@@ -2,37 +2,73 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import click
 import msgspec
 
-from dynamirror.cli.arguments import open_output, perform, reporting, wired
+from dynamirror.aws.objects import Bucket
+from dynamirror.cli.arguments import open_output, performed, reporting, wired
+from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire
 from dynamirror.engine.redrive import Redriven
 from dynamirror.errors import DynamirrorError, Exit
-from dynamirror.runtimes.process import redriver_of, see_all
+from dynamirror.runtimes.failures import Taken, take_all_in
+from dynamirror.runtimes.process import redriver_of, run, see_all
+from dynamirror.wiring import Wiring
+
+TELL_EVERY = 100
+"""Objects between two lines about how far it is."""
+
+
+class Url(click.ParamType[str]):
+    """An address of S3."""
+
+    name = "s3://BUCKET[/PREFIX]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/.*)?", value):
+            self.fail(f"{value!r}: write s3://BUCKET, or s3://BUCKET/PREFIX", param, ctx)
+        return str(value)
 
 
 @click.command("redrive")
 @reporting
+@click.option(
+    "--from-s3",
+    "place",
+    metavar="s3://BUCKET[/PREFIX]",
+    type=Url(),
+    help="First park what is in there: batches that a Lambda function could not apply.",
+)
 @click.pass_context
-def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) -> None:
+def command(
+    ctx: click.Context, config: str, *, as_json: bool, verbose: bool, place: str | None
+) -> None:
     """Apply parked keys again, as the source has them now.
 
     A change that can't be applied is parked (on_poison = "park"), and later changes of its key
     behind it. Mend the cause first, then run this: each parked key gets the source's present
     item, and its changes pass again. Safe beside `dynamirror run`.
 
+    Lambda puts batches that it gave up into the bucket that `dynamirror deploy` made. --from-s3
+    parks their changes before, and moves each object below redriven/ of its bucket when they are.
+
     \b
     Example:
       dynamirror redrive mirrors.toml
+      dynamirror redrive mirrors.toml --from-s3 s3://BUCKET
 
-    Exit status: 0 nothing is parked any more, 1 some keys still can't be applied, 2 error.
+    Exit status: 0 nothing is parked any more, 1 some keys still can't be applied or some objects
+    can't be used, 2 error.
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
     wiring = wired(ctx, config)
     done: dict[str, Redriven] = {}
+    taken: Taken | None = None
     with output.progress("redrive") as progress:
 
         async def work(mirror: Mirror) -> Exit:
@@ -49,7 +85,22 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
             )
             return Exit.FINDING if redriven.left else Exit.DONE
 
-        end = perform(wiring, output, wiring.config.mirrors, work)
+        async def all_of_them() -> Exit:
+            nonlocal taken
+            try:
+                taken = None if place is None else await _take_in(wiring, output, place)
+            except BaseException:
+                await wiring.close()
+                raise
+            return await performed(wiring, output, wiring.config.mirrors, work)
+
+        end = run(all_of_them())
+    if taken is not None:
+        told = f"{counted(taken.objects, 'object')} taken in ({counted(taken.keys, 'key')})"
+        if taken.unfit:
+            told += f", {counted(taken.unfit, 'object')} can't be used"
+            end = max(end, Exit.FINDING)
+        output.say(f"{place}: {told}", "bad" if taken.unfit else "good")
     for name, redriven in done.items():
         told = f"{counted(redriven.keys, 'key')} redriven"
         told += f" ({counted(redriven.changes, 'parked change')})"
@@ -58,8 +109,24 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
         if redriven.left:
             told += f", {counted(redriven.left, 'key')} left"
         output.say(f"{name}: {told}", "bad" if redriven.left else "good")
-    output.line("summary", **summary(done))
+    told_of = {} if taken is None else {"from_s3": msgspec.structs.asdict(taken)}
+    output.line("summary", **summary(done), **told_of)
     ctx.exit(end)
+
+
+async def _take_in(wiring: Wiring, output: Output, place: str) -> Taken:
+    """Park what the objects hold, telling of those that are of no use."""
+
+    def unfit(key: str, error: DynamirrorError) -> None:
+        output.line("unfit", object=key, error=str(error), hint=error.hint)
+        output.say(f"{key} stays where it is: {error}. {error.hint}", "bad")
+
+    def so_far(taken: Taken) -> None:
+        if taken.objects % TELL_EVERY == 0:
+            output.aside(f"{counted(taken.objects, 'object')} taken in")
+
+    bucket = Bucket(place, wiring.config.mirrors[0].source)
+    return await take_all_in(wiring, bucket, so_far, unfit)
 
 
 def summary(done: dict[str, Redriven]) -> dict[str, object]:

@@ -74,7 +74,8 @@ DEAD_LETTERS = Metric(
     name="OnFailureDestinationDeliveredEventCount",
     of_mapping=True,
     what="changes could not be applied for 23 hours and were put into the bucket",
-    remedy="mend the cause, then `dynamirror redrive CONFIG`",
+    remedy="mend the cause, then `dynamirror redrive CONFIG --from-s3 s3://BUCKET`, with the bucket"
+    " that the stack's output FailedBatches names",
 )
 PARKED = Metric(
     id="Parked",
