@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from posixpath import normpath
 from typing import Any
 
@@ -53,10 +54,8 @@ class Bucket:
         below = f"{self._prefix}/" if self._prefix else ""
         more: dict[str, str] = {}
         while True:
-            page = await self._asked(
-                lambda more=more: client.list_objects_v2(Bucket=self._bucket, Prefix=below, **more),
-                below,
-            )
+            listed = partial(client.list_objects_v2, Bucket=self._bucket, Prefix=below, **more)
+            page = await self._asked(listed, below)
             for each in page.get("Contents", ()):
                 yield each["Key"]
             if not page.get("IsTruncated"):
