@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dynamirror.config.problems import Parser
+    from dynamirror.config.routes import Route
     from dynamirror.core.view.lens import View
+
+TABLES = ("mirrors", "routes")
 
 TEXT = "(configuration text)"
 """What messages call a configuration that did not come from a file."""
@@ -100,18 +103,18 @@ def load(path_or_text: str) -> Config:
     Text has a newline or starts with ``[``. Raises ConfigError with every fault, a line each.
     """
     path, raw = as_written(path_or_text)
-    reading = _mirrors(raw)
+    reading = _all(raw)
     faults: list[Problem] = []
     try:
         while True:
             faults.append(next(reading))
     except StopIteration as end:
-        mirrors = end.value
+        mirrors, routes = end.value
     if faults:
         lines = "\n".join(f"  {fault}" for fault in faults)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError(f"{path}: {count}\n{lines}")
-    return Config(mirrors=mirrors, path=path)
+    return Config(mirrors=mirrors, path=path, routes=routes)
 
 
 def as_written(path_or_text: str) -> tuple[str, dict[str, Any]]:
@@ -150,11 +153,20 @@ def _toml(text: str, path: str) -> dict[str, Any]:
         ) from error
 
 
+def _all(raw: dict[str, Any]) -> Read[tuple[tuple[OneWay, ...], tuple[Route, ...]]]:
+    for key, value in raw.items():
+        if key not in TABLES:
+            yield problems.unknown("", key, value, TABLES)
+    mirrors = yield from _mirrors(raw)
+    if "routes" not in raw:
+        return mirrors, ()
+    from dynamirror.config import routes  # noqa: PLC0415 - no function of ours has any
+
+    return mirrors, (yield from routes.routes_in(raw))
+
+
 def _mirrors(raw: dict[str, Any]) -> Read[tuple[OneWay, ...]]:
     declared = []
-    for key, value in raw.items():
-        if key != "mirrors":
-            yield problems.unknown("", key, value, ["mirrors"])
     named = raw.get("mirrors", {})
     if not isinstance(named, dict) or not named:
         value = named if "mirrors" in raw else MISSING

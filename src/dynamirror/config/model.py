@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dynamirror.config.routes import Route
     from dynamirror.core.view.lens import View
 
 
@@ -173,6 +174,7 @@ class Config:
     """By consumer: a two-way mirror is there once per replica, under one name."""
     path: str
     """Where it was read from, for messages."""
+    routes: tuple[Route, ...] = ()
 
 
 def _beside(place: Place, name: str | None, role: str) -> str:
