@@ -68,33 +68,7 @@ def command(
     output = open_output(as_json=as_json, verbose=verbose, as_lines=True)
     wiring = wired(ctx, config)
     done: dict[str, Redriven] = {}
-    taken: Taken | None = None
-    with output.progress("redrive") as progress:
-
-        async def work(mirror: Mirror) -> Exit:
-            await see_all(wiring, mirror)
-
-            def left(key: Wire, error: DynamirrorError) -> None:
-                output.line("left", mirror=mirror.title, key=key, error=str(error))
-                shown = msgspec.json.encode(key).decode()
-                output.say(f"{mirror.title}: {shown} still can't be applied: {error}", "bad")
-
-            done[mirror.title] = redriven = await redriver_of(wiring, mirror).run(
-                lambda so_far: progress.update(mirror.title, so_far.keys + so_far.left, 0),
-                left,
-            )
-            return Exit.FINDING if redriven.left else Exit.DONE
-
-        async def all_of_them() -> Exit:
-            nonlocal taken
-            try:
-                taken = None if place is None else await _take_in(wiring, output, place)
-            except BaseException:
-                await wiring.close()
-                raise
-            return await performed(wiring, output, wiring.config.mirrors, work)
-
-        end = run(all_of_them())
+    end, taken = run(_redrive(wiring, output, place, done))
     if taken is not None:
         told = f"{counted(taken.objects, 'object')} taken in ({counted(taken.keys, 'key')})"
         if taken.unfit:
@@ -112,6 +86,34 @@ def command(
     told_of = {} if taken is None else {"from_s3": msgspec.structs.asdict(taken)}
     output.line("summary", **summary(done), **told_of)
     ctx.exit(end)
+
+
+async def _redrive(
+    wiring: Wiring, output: Output, place: str | None, done: dict[str, Redriven]
+) -> tuple[Exit, Taken | None]:
+    """Redrive every mirror, having taken in what is in a bucket if one is named."""
+    with output.progress("redrive") as progress:
+
+        async def work(mirror: Mirror) -> Exit:
+            await see_all(wiring, mirror)
+
+            def left(key: Wire, error: DynamirrorError) -> None:
+                output.line("left", mirror=mirror.title, key=key, error=str(error))
+                shown = msgspec.json.encode(key).decode()
+                output.say(f"{mirror.title}: {shown} still can't be applied: {error}", "bad")
+
+            done[mirror.title] = redriven = await redriver_of(wiring, mirror).run(
+                lambda so_far: progress.update(mirror.title, so_far.keys + so_far.left, 0),
+                left,
+            )
+            return Exit.FINDING if redriven.left else Exit.DONE
+
+        try:
+            taken = None if place is None else await _take_in(wiring, output, place)
+        except BaseException:
+            await wiring.close()
+            raise
+        return await performed(wiring, output, wiring.config.mirrors, work), taken
 
 
 async def _take_in(wiring: Wiring, output: Output, place: str) -> Taken:
