@@ -302,6 +302,29 @@ def test_a_mapping_waits_for_the_copy(aws: Cloud) -> None:
     wait(lambda: aws.keys(THERE, "Copy") == aws.keys(THERE, "Stories") == ["a", "b"])
 
 
+def test_a_stream_that_was_made_anew_is_followed_after_a_copy(aws: Cloud) -> None:
+    """What was written between the two streams is in neither: the table is copied again, and the
+    mapping is bound to the new one.
+    """
+    config = aws.config(ONE_WAY.format(guard="item"))
+    aws.create_table(HERE, "Stories")
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+    aws.put(HERE, "Stories", "a")
+    wait(lambda: aws.keys(THERE, "Stories") == ["a"])
+    api = aws.client("dynamodb")
+    api.update_table(TableName="Stories", StreamSpecification={"StreamEnabled": False})
+    aws.put(HERE, "Stories", "between")
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert "copy us-east-1/Stories while its stream waits" in done.output
+    assert aws.keys(THERE, "Stories") == ["a", "between"]
+    aws.put(HERE, "Stories", "b")
+    wait(lambda: aws.keys(THERE, "Stories") == ["a", "b", "between"])
+    assert "nothing to do" in aws.deploy(config).output
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
