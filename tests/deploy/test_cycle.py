@@ -162,6 +162,26 @@ def test_a_mirror_into_another_account_writes_by_a_role_there(tmp_path: Path) ->
         assert aws.leftovers() == {}
 
 
+def test_a_profile_says_whose_account_it_is(aws: Cloud) -> None:
+    """Where places name a profile, theirs is the account, whatever the other credentials are."""
+    aws.profile(OTHER)
+    text = ONE_WAY.format(guard="item")
+    for region in (HERE, THERE):
+        text = text.replace(f'"{region}"', f'"{region}", profile = "{OTHER}"')
+    config = aws.config(text)
+    for region in (HERE, THERE):
+        aws.create_table(region, "Stories", key=OTHER)
+
+    done = aws.deploy(config, "--yes")
+
+    assert done.exit_code == Exit.DONE, done.output
+    assert aws.stacks(HERE, OTHER) == ["dynamirror-mirrors"]
+    assert aws.leftovers() == {}
+    here, there = (aws.client("dynamodb", region, OTHER) for region in (HERE, THERE))
+    here.put_item(TableName="Stories", Item={"id": {"S": "a"}})
+    wait(lambda: there.scan(TableName="Stories")["Count"] == 1)
+
+
 @pytest.mark.parametrize("guard", ["order", "ledger"])
 def test_a_large_table_is_copied_in_shares_before_its_stream_is_followed(
     guard: str, aws: Cloud, monkeypatch: pytest.MonkeyPatch

@@ -84,10 +84,8 @@ async def entered(
     name = names.stack_name(config, stack_name)
     accounts = Accounts(BotocoreControlPlane, dict(profiles))
     try:
-        # Before anything is asked: the configuration may be unfit whoever asks.
-        first = stacks_of(loaded, raw, name=name)[0]
-        home = await accounts.learn_home(first.site.region)
-        stacks = stacks_of(loaded, raw, name=name, home=home, shares=shares)
+        loaded = await accounts.told(loaded)
+        stacks = stacks_of(loaded, raw, name=name, home=accounts.home, shares=shares)
         for stack in stacks:
             await accounts.enter(stack)
         wiring = Wiring(accounts.operated(loaded))

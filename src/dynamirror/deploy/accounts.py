@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dynamirror.config.model import Config, Mirror, Place, Side
-from dynamirror.config.relations import is_elsewhere
+from dynamirror.config.relations import account_of, is_elsewhere
 from dynamirror.deploy.stacks import Site, Stack, site_of
 from dynamirror.errors import ConfigError
 from dynamirror.ports import ControlPlane
@@ -25,10 +25,22 @@ class Accounts:
         self._controls: dict[tuple[str, str | None], ControlPlane] = {}
         self.home = ""
 
-    async def learn_home(self, region: str) -> str:
-        """Return the account of whoever deploys."""
-        self.home = await self._whose(region, None)
-        return self.home
+    async def told(self, config: Config) -> Config:
+        """Return the configuration with the account of each place that a profile reaches, and
+        learn whose the others are: those of whoever deploys.
+        """
+        whose: dict[str | None, str] = {}
+        for place in (place for one in config.mirrors for place in (one.source, *one.targets)):
+            mine = not account_of(place) and not is_elsewhere(place.endpoint_url)
+            if mine and place.profile not in whose:
+                whose[place.profile] = await self._whose(place.region, place.profile)
+        self.home = whose.get(None, "")
+
+        def known(place: Place) -> Place:
+            account = account_of(place) or whose.get(place.profile)
+            return replace(place, account=account) if place.profile else place
+
+        return replace(config, mirrors=tuple(_mapped(one, known) for one in config.mirrors))
 
     async def enter(self, stack: Stack) -> ControlPlane:
         """Return the connection to a stack's site.
@@ -56,21 +68,12 @@ class Accounts:
         """Return the configuration as whoever deploys reaches its tables: with those profiles, and
         without the roles that are the functions' own.
         """
-        return replace(config, mirrors=tuple(self._operated(one) for one in config.mirrors))
+        return replace(config, mirrors=tuple(_mapped(one, self.reached) for one in config.mirrors))
 
     async def close(self) -> None:
         """Drop the connections."""
         for control in self._controls.values():
             await control.close()
-
-    def _operated(self, mirror: Mirror) -> Mirror:
-        changed: dict[str, Any] = {
-            "source": self.reached(mirror.source),
-            "targets": tuple(map(self.reached, mirror.targets)),
-        }
-        if isinstance(mirror, Side):
-            changed["replicas"] = tuple(map(self.reached, mirror.replicas))
-        return replace(mirror, **changed)
 
     def reached(self, place: Place) -> Place:
         """Return a place as whoever deploys reaches it."""
@@ -91,3 +94,14 @@ class Accounts:
         if (region, profile) not in self._controls:
             self._controls[region, profile] = self._reach(region, profile)
         return self._controls[region, profile]
+
+
+def _mapped(mirror: Mirror, change: Callable[[Place], Place]) -> Mirror:
+    """Return a mirror with every place changed."""
+    changed: dict[str, Any] = {
+        "source": change(mirror.source),
+        "targets": tuple(map(change, mirror.targets)),
+    }
+    if isinstance(mirror, Side):
+        changed["replicas"] = tuple(map(change, mirror.replicas))
+    return replace(mirror, **changed)

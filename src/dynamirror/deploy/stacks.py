@@ -231,7 +231,8 @@ def _faults(mirror: Mirror, home: str) -> Iterator[str]:
         )
     for place in mirror.targets:
         there = site_of(place, home)
-        if place.profile and not account_of(place) and there.account == here.account:
+        unknown = place.profile not in (None, source.profile) and not account_of(place)
+        if unknown and there.account == here.account:
             yield (
                 f"mirror {mirror.title}: {place.region}/{place.table} is reached with the profile"
                 f" {place.profile!r}, which a function doesn't have: say whose table it is with"
