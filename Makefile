@@ -25,6 +25,7 @@ demo: $(VENV)/ready $(SERVER)/ready
 	@$(BIN)/dynamirror demo --server-python $(SERVER)/bin/python $(if $(SERVE),--serve)
 
 test: $(VENV)/dev $(SERVER)/ready
+	@$(BIN)/python -m tests.web.browser
 	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev

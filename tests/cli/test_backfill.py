@@ -15,14 +15,14 @@ from tests.cli.test_two_way import CONFIG as TWO_WAY
 from tests.cli.test_two_way import item, save
 from tests.engine.regions import Regions
 
-from dynamirror.aws.mappings import Mapping, MappingError
 from dynamirror.cli.backfill import array_job
 from dynamirror.cli.main import cli
 from dynamirror.core.ledger import Ledger, Tombstone
 from dynamirror.core.prices import Use
 from dynamirror.core.rank import Peers
-from dynamirror.core.values import keys_of_row, row_key
-from dynamirror.errors import Exit
+from dynamirror.core.values import Wire, keys_of_row, row_key
+from dynamirror.errors import AccessDeniedError, DynamirrorError, Exit
+from dynamirror.wiring import Wiring
 
 ITEMS = 40
 
@@ -167,37 +167,44 @@ def test_a_ledgers_row_tells_its_key(key: tuple[str, ...]) -> None:
 class Functions:
     """What Lambda tells of a stream's mappings."""
 
-    found: list[Mapping] | MappingError
+    def __init__(self, found: Wire | DynamirrorError) -> None:
+        self._found = found
 
-    def __init__(self, _: object) -> None:
-        pass
+    async def call(self, *_: str, **__: str) -> Wire:
+        if isinstance(self._found, DynamirrorError):
+            raise self._found
+        return {"EventSourceMappings": [self._found]}
 
-    async def of(self, _: str) -> list[Mapping]:
-        if isinstance(self.found, MappingError):
-            raise self.found
-        return self.found
+    async def close(self) -> None: ...
 
 
-def mapping(name: str, state: str) -> Mapping:
-    return Mapping("1", f"arn:aws:lambda:us-east-1:123456789012:function:{name}", state)
+def mapping(name: str, state: str) -> Wire:
+    arn = f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
+    return {"UUID": "1", "FunctionArn": arn, "State": state}
 
 
 @pytest.mark.parametrize(
     ("found", "guard", "more", "end", "said"),
     [
-        ([mapping("f", "Enabled")], "order", (), Exit.UNUSABLE, "delivered to f"),
-        ([mapping("f", "Disabled")], "order", (), Exit.DONE, ""),
-        ([mapping("f", "Disabling")], "item", (), Exit.UNUSABLE, "--deployed"),
-        ([mapping("f", "Enabled")], "order", ("--other-function", "f"), Exit.DONE, ""),
-        ([mapping("f", "Enabled")], "ledger", (), Exit.DONE, ""),
-        (MappingError("not allowed"), "order", (), Exit.DONE, "doesn't tell"),
+        (mapping("f", "Enabled"), "order", (), Exit.UNUSABLE, "delivered to f"),
+        (mapping("f", "Disabled"), "order", (), Exit.DONE, ""),
+        (mapping("f", "Disabling"), "item", (), Exit.UNUSABLE, "--deployed"),
+        (mapping("f", "Enabled"), "order", ("--other-function", "f"), Exit.DONE, ""),
+        (mapping("f", "Enabled"), "ledger", (), Exit.DONE, ""),
+        (
+            AccessDeniedError("AccessDeniedException", "not allowed"),
+            "order",
+            (),
+            Exit.DONE,
+            "doesn't tell",
+        ),
     ],
 )
 def test_a_function_that_applies_the_stream_must_be_paused_first(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    found: list[Mapping] | MappingError,
+    found: Wire | DynamirrorError,
     guard: str,
     more: tuple[str, ...],
     end: Exit,
@@ -205,8 +212,7 @@ def test_a_function_that_applies_the_stream_must_be_paused_first(
 ) -> None:
     """Nothing can ask it to pause, so copies could replace what it has applied meanwhile."""
     regions, path = filled(tmp_path, guard)
-    monkeypatch.setattr(Functions, "found", found, raising=False)
-    monkeypatch.setattr("dynamirror.aws.mappings.Mappings", Functions)
+    monkeypatch.setattr(Wiring, "plane", lambda *_: Functions(found))
     monkeypatch.setattr("dynamirror.cli.backfill.on_aws", lambda _: True)
 
     result = dynamirror(regions, "backfill", path, "--yes", *more)

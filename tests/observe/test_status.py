@@ -154,3 +154,16 @@ def test_one_status_carries_everything_that_is_shown() -> None:
 
     empty = [name for name in Status.__struct_fields__ if getattr(told, name) in (None, [], "")]
     assert empty == []
+
+
+def test_a_target_is_behind_with_what_another_keeps_from_being_read() -> None:
+    """One reader serves all: while one target holds it up, the others' changes are unseen."""
+    both = {EU: "eu-west-1/Stories", AP: "ap-south-1/Stories"}
+    slow = link(AP, lag_ms=HOUR_MS, trouble="too fast")
+
+    told = judged(
+        facts(running=report(lag_ms=HOUR_MS, unread_ms=90_000, links=[link(), slow]), targets=both)
+    )
+
+    assert [one.lag_ms for one in told.links] == [90_000, HOUR_MS]
+    assert [one.state for one in told.links] == [State.BEHIND, State.BEHIND]

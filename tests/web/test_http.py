@@ -121,3 +121,21 @@ def test_an_idle_connection_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> No
         return rest
 
     assert asyncio.run(main()) == b""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"],
+)
+def test_who_wants_the_connection_closed_gets_it_closed(data: bytes) -> None:
+    async def main() -> bytes:
+        server = Server(echo)
+        port = await server.start("127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(data)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await server.close()
+        return answer
+
+    assert b"Connection: close" in asyncio.run(main())

@@ -92,21 +92,21 @@ def wired(ctx: click.Context, config: str, *, patient: bool = False) -> Wiring:
     loaded = load(config)
     given: Connect | None = ctx.obj
     control = controlled if given is None else _tables_only
-    wiring = Wiring(loaded, connect=given or connected, control=control)
-    if not patient:
-        return wiring
-    return Wiring(loaded, connect=_patient(wiring, Backoff()), control=control)
+    connect = given or connected
+    return Wiring(loaded, connect=patiently(connect) if patient else connect, control=control)
 
 
 def _tables_only(_: Place) -> str:
     return "only a connection to the tables is given"
 
 
-def _patient(wiring: Wiring, backoff: Backoff) -> Connect:
-    def connect(place: Place, transport: Transport) -> DynamoDB:
-        return Patient(wiring.api(place, transport), backoff)
+def patiently(connect: Connect) -> Connect:
+    """Return what connects to a service and gives up on one that doesn't answer."""
 
-    return connect
+    def connect_patiently(place: Place, transport: Transport) -> DynamoDB:
+        return Patient(connect(place, transport), Backoff())
+
+    return connect_patiently
 
 
 def chosen(config: Config, name: str | None) -> tuple[Mirror, ...]:

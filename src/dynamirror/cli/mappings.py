@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
+from dynamirror.engine.deployed import mapping_of, mappings_of, switch
 from dynamirror.engine.source import stream_of
-from dynamirror.errors import DynamirrorError
+from dynamirror.errors import ConfigError, DynamirrorError, ServiceError
+from dynamirror.ports import ControlPlane
 from dynamirror.wiring import Wiring
 
-if TYPE_CHECKING:
-    from dynamirror.aws.mappings import Mapping
-
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class WhichFunctionError(DynamirrorError):
-    """It isn't clear which function's mapping is meant."""
-
-    hint = "Name the function: --function NAME."
 
 
 class NotPausedError(DynamirrorError):
@@ -45,31 +38,28 @@ def function_option(command: F) -> F:
     return deployed(named(command))
 
 
-async def switch(
+async def switched(
     wiring: Wiring, mirror: Mirror, output: Output, function: str | None, *, on: bool
 ) -> dict[str, object]:
     """Enable or disable the mapping that delivers a mirror's stream, and tell of it.
 
-    Raises WhichFunctionError unless it is clear which: other functions may read the stream too.
+    Raises ConfigError where Lambda can't be asked; see ``engine.deployed`` for the rest.
     """
-    from dynamirror.aws.mappings import Mappings  # noqa: PLC0415 - it imports botocore
-
+    plane = _plane(wiring, mirror)
     stream = await stream_of(wiring.source(mirror), mirror.source.table, wiring.backoff)
-    mappings = Mappings(mirror.source)
-    found = [one for one in await mappings.of(stream) if function in (None, _name(one))]
-    if len(found) != 1:
-        names = ", ".join(sorted(map(_name, found))) or "none"
-        raise WhichFunctionError(f"functions that {mirror.link} is delivered to: {names}")
-    (mapping,) = found
+    mapping = await mapping_of(plane, stream, function)
     told = "enabled" if on else "disabled"
-    output.say(f"{mirror.link}: event source mapping {mapping.id} of {_name(mapping)}: {told} ...")
-    await mappings.switch(mapping, on=on)
-    output.say(f"{mirror.link}: {told}", "good")
+    output.aside(f"{mirror.link}: mapping {mapping.id} of {mapping.function} is being {told}")
+    await switch(plane, mapping, on=on)
+    output.say(f"{mirror.link}: delivery to {mapping.function} is {told}", "good")
     return {"link": mirror.link, "paused": not on, "mapping": mapping.id}
 
 
-def _name(mapping: Mapping) -> str:
-    return mapping.function.split(":")[6]
+def _plane(wiring: Wiring, mirror: Mirror) -> ControlPlane:
+    plane = wiring.plane(mirror.source)
+    if isinstance(plane, str):
+        raise ConfigError(f"Lambda can't be asked beside {mirror.link}: {plane}")
+    return plane
 
 
 async def require_paused(
@@ -79,17 +69,15 @@ async def require_paused(
 
     ``others``: functions that read the stream for something else. Raises NotPausedError.
     """
-    from dynamirror.aws.mappings import MappingError, Mappings  # noqa: PLC0415 - imports botocore
-
     stream = await stream_of(wiring.source(mirror), mirror.source.table, wiring.backoff)
     try:
-        found = await Mappings(mirror.source).of(stream)
-    except MappingError as error:
+        found = await mappings_of(_plane(wiring, mirror), stream)
+    except (ConfigError, ServiceError) as error:
         output.aside(
             f"{mirror.title}: Lambda doesn't tell whether a function applies the stream ({error}); "
             "if one does, disable its event source mapping first"
         )
         return
-    names = {_name(one) for one in found if one.state not in ("Disabled", "Deleting")}
+    names = {one.function for one in found if one.state not in ("Disabled", "Deleting")}
     if busy := sorted(names - set(others)):
         raise NotPausedError(f"{mirror.title}'s stream is delivered to {', '.join(busy)}")

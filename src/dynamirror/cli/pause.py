@@ -9,7 +9,7 @@ import click
 
 from dynamirror.cli.arguments import mirror_option, open_output, perform, reporting, wired
 from dynamirror.cli.controlling import link_option, links_of, person, selected
-from dynamirror.cli.mappings import function_option, switch
+from dynamirror.cli.mappings import function_option, switched
 from dynamirror.config.model import Mirror
 from dynamirror.core.limits import STREAM_RETENTION_S
 from dynamirror.engine.control import obeyed, pause
@@ -78,7 +78,7 @@ def command(
 
     async def work(one: Mirror) -> Exit:
         if deployed:
-            done.append(await switch(wiring, one, output, function, on=False))
+            done.append(await switched(wiring, one, output, function, on=False))
             return Exit.DONE
         now_ms = wiring.clock()
         until_ms = None if span_ms is None else now_ms + span_ms

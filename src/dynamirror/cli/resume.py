@@ -6,7 +6,7 @@ import click
 
 from dynamirror.cli.arguments import mirror_option, open_output, perform, reporting, wired
 from dynamirror.cli.controlling import link_option, links_of, selected
-from dynamirror.cli.mappings import function_option, switch
+from dynamirror.cli.mappings import function_option, switched
 from dynamirror.config.model import Mirror
 from dynamirror.engine.control import resume, resumed
 from dynamirror.errors import Exit
@@ -48,7 +48,7 @@ def command(
 
     async def work(one: Mirror) -> Exit:
         if deployed:
-            done.append(await switch(wiring, one, output, function, on=True))
+            done.append(await switched(wiring, one, output, function, on=True))
             return Exit.DONE
         checkpoints = wiring.checkpoints(one)
         was = await resume(checkpoints)

@@ -9,6 +9,7 @@ import shlex
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import click
 import msgspec
@@ -22,6 +23,7 @@ from dynamirror.engine.consumer import Consumer
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import mirror_all, run
 from dynamirror.runtimes.watching import Watch
+from dynamirror.web.serving import dashboard as dashboard_at
 from dynamirror.web.serving import metrics_of, served
 from dynamirror.wiring import Wiring
 
@@ -35,6 +37,16 @@ REPORT_S = 5.0
 
 PLAIN_S = 10.0
 """The same in a log file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served beside the engine, and where."""
+
+    metrics: Address | None
+    dashboard: Address | None
+    writes: bool
+
 
 HEADER = (
     "MIRROR",
@@ -53,6 +65,12 @@ HEADER = (
 @reporting
 @click.option("--once", is_flag=True, help="Stop as soon as everything is applied.")
 @click.option("--metrics", type=HostPort(), help="Serve /metrics for Prometheus there.")
+@click.option("--dashboard", type=HostPort(), help="Serve the dashboard there.")
+@click.option(
+    "--dashboard-write",
+    is_flag=True,
+    help="Let the dashboard pause, resume, redrive and restore, with the token it prints.",
+)
 @click.option(
     "--log-format",
     type=click.Choice(FORMATS),
@@ -69,6 +87,8 @@ def command(
     verbose: bool,
     once: bool,
     metrics: Address | None,
+    dashboard: Address | None,
+    dashboard_write: bool,
     log_format: str,
 ) -> None:
     """Mirror: read every source's stream and apply it to the targets.
@@ -81,6 +101,7 @@ def command(
     Example:
       dynamirror run mirrors.toml
       dynamirror run mirrors.toml --once    # catch up, then end
+      dynamirror run mirrors.toml --dashboard 127.0.0.1:8787
       dynamirror run mirrors.toml --metrics 127.0.0.1:9464 --log-format json
 
     Exit status: 0 done, 1 something is parked or can't be applied, 2 error, 3 history lost,
@@ -90,20 +111,24 @@ def command(
         as_json=as_json, verbose=verbose, as_lines=True, level=logging.INFO, log_format=log_format
     )
     wiring = wired(ctx, config)
+    if dashboard_write and dashboard is None:
+        raise click.UsageError("--dashboard-write needs --dashboard HOST:PORT")
     watch = Watch(wired(ctx, config, patient=True), shlex.quote(config))
-    end = run(_main(wiring, output, watch, metrics, once=once))
+    at = Serving(metrics, dashboard, writes=dashboard_write)
+    end = run(_main(wiring, output, watch, at, once=once))
     output.line("end", exit=int(end))
     ctx.exit(end)
 
 
-async def _main(
-    wiring: Wiring, output: Output, watch: Watch, metrics: Address | None, *, once: bool
-) -> Exit:
+async def _main(wiring: Wiring, output: Output, watch: Watch, at: Serving, *, once: bool) -> Exit:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(watch.wiring.close)
-        if metrics is not None:
-            port = await stack.enter_async_context(served(metrics_of(watch), *metrics))
-            log.info("metrics: %s/metrics", metrics._replace(port=port).url)
+        if at.metrics is not None:
+            port = await stack.enter_async_context(served(metrics_of(watch), *at.metrics))
+            log.info("metrics: %s/metrics", at.metrics._replace(port=port).url)
+        if at.dashboard is not None:
+            page = dashboard_at(watch, *at.dashboard, writes=at.writes)
+            log.info("dashboard: %s", await stack.enter_async_context(page))
         return await _mirror(wiring, output, watch, once=once)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from dynamirror.core.facts import Copying, Facts, LinkReport, Pause, Report, ShardFacts, Verified
 from dynamirror.core.limits import STREAM_RETENTION_S
 from dynamirror.errors import Exit
+from dynamirror.observe.reasons import behind, paused
 
 BEHIND_MS = 60_000
 """From this lag on a mirror is behind. A target in good health is never a minute late: polling
@@ -21,6 +22,9 @@ takes a quarter of a second, a write across the world another."""
 
 SILENT_MS = 30_000
 """A target that failed and hasn't answered for so long, three heartbeats, is away."""
+
+UNREAD_MS = 5_000
+"""A stream that wasn't asked for longer may have changes that nobody has seen."""
 
 RETENTION_MS = STREAM_RETENTION_S * 1_000
 
@@ -92,8 +96,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """One mirror, as it stands."""
 
     mirror: str
+    """Its title: of a two-way mirror, one side's."""
+    name: str
+    """Its name in the configuration."""
     link: str
     """What ``pause`` and ``resume`` know it by."""
+    two_way: bool = False
     source: str
     targets: list[str]
     state: State
@@ -163,7 +171,9 @@ def judged(facts: Facts, config: str = "CONFIG") -> Status:
         state = State.BEHIND
     status = Status(
         mirror=facts.mirror,
+        name=facts.name,
         link=facts.link,
+        two_way=facts.two_way,
         source=facts.source,
         targets=list(facts.targets.values()),
         state=state,
@@ -211,6 +221,8 @@ def _link(facts: Facts, name: str, table: str) -> Link:
     if facts.report is None or known is None:
         return Link(source=facts.source_name, target=name, table=table, state=state)
     lag_ms = max(known.lag_ms, _unread_ms(facts.report))
+    if facts.report.unread_ms > UNREAD_MS:  # as when another target holds up the reading
+        lag_ms = max(lag_ms, facts.report.unread_ms)
     silent = _silent_ms(facts.report, known) > SILENT_MS
     if state is State.OK and (known.away_since_ms is not None or (known.trouble and silent)):
         state = State.AWAY
@@ -251,30 +263,11 @@ def _why(facts: Facts, state: State, links: list[Link]) -> str | None:
         case State.STOPPED | State.NEW | State.ELSEWHERE:
             return facts.stopped
         case State.PAUSED:
-            return "; ".join(_paused(pause) for pause in facts.pauses) or None
+            return "; ".join(map(paused, facts.pauses)) or None
         case State.AWAY | State.BEHIND:
-            return _why_behind(facts, links)
+            return behind(facts, [f"{one.target}: {one.trouble}" for one in links if one.trouble])
         case _:
             return None
-
-
-def _paused(pause: Pause) -> str:
-    until = "until it is resumed" if pause.until_ms is None else "for a while"
-    why = f": {pause.why}" if pause.why else ""
-    return f"paused by {pause.by} {until}{why}" if pause.lasting else f"held by {pause.by}{why}"
-
-
-def _why_behind(facts: Facts, links: list[Link]) -> str:
-    report = facts.report
-    troubles = [f"{link.target}: {link.trouble}" for link in links if link.trouble]
-    if not troubles and report is not None:
-        troubles = list(report.trouble)
-    if troubles:
-        return "; ".join(troubles)
-    if report is not None and report.limit_per_second is not None:
-        return f"writes are limited to {report.limit_per_second:g} a second and target"
-    rate = report.per_second if report else 0.0
-    return f"it is catching up, at {rate:,.0f} changes a second"
 
 
 def _hint(facts: Facts, status: Status) -> str | None:
@@ -295,5 +288,8 @@ def _next(facts: Facts, status: Status) -> str | None:
     if status.state is State.BEHIND and status.limit_per_second is not None:
         return "Run `dynamirror limit CONFIG --mirror NAME --max-writes-per-second none`."
     if status.state is State.BEHIND and any(link.throttles for link in status.links):
-        return "Raise the write capacity of the target's table, or wait until it has caught up."
+        return (
+            "Raise the write capacity of the target's table, or wait: "
+            "`dynamirror status CONFIG --watch` shows how it catches up."
+        )
     return HINTS.get(status.state)

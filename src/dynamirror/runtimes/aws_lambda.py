@@ -109,7 +109,7 @@ class Function:
             self._warm[mirror.link] = Warm(self.wiring, mirror)
         warm, outcome = self._warm[mirror.link], Outcome()
         links, wanted = warm.links, warm.links.wanted(records)
-        began_ms = self.wiring.clock()
+        began_ms, lost = self.wiring.clock(), links.conflicts
 
         def left_s() -> float:
             return (remaining_ms() - mirror.deadline_reserve_ms) / 1_000
@@ -130,11 +130,12 @@ class Function:
         if appliers is None:
             log.warning("mirror %s: time was up before anything was applied", mirror.name)
             nothing = Delivery(min(record.sequence_number for record in records), ())
-            self._tell(mirror, records, (), nothing, began_ms)
+            self._tell(mirror, records, (), nothing, began_ms=began_ms, conflicts=0)
             return nothing
         outages = warm.outages if mirror.backlog_seconds else None
         delivery = await deliver(appliers, wanted, outcome, left_s(), outages)
-        self._tell(mirror, records, appliers, delivery, began_ms)
+        conflicts = links.conflicts - lost
+        self._tell(mirror, records, appliers, delivery, began_ms=began_ms, conflicts=conflicts)
         for error in delivery.errors:
             if not isinstance(error, DynamirrorError):
                 raise error
@@ -151,7 +152,9 @@ class Function:
         records: Sequence[StreamRecord],
         appliers: Sequence[Applier],
         delivery: Delivery,
+        *,
         began_ms: int,
+        conflicts: int,
     ) -> None:
         """Write the metrics of one delivery."""
         if self._emit is None:
@@ -175,6 +178,7 @@ class Function:
             throttles=sum(one.throttles for one in everyone),
             parked=parking.parked if parking and appliers else 0,
             failures=len(delivery.errors),
+            conflicts=conflicts if isinstance(mirror, Side) else None,
         )
         self._emit(told.line())
 

@@ -79,6 +79,7 @@ class Watch:
     async def run(self) -> None:
         """Take a sample every second, until cancelled."""
         try:
+            await self.seen()
             while True:
                 self.series.note(self.wiring.clock(), self.statuses())
                 await asyncio.sleep(SAMPLE_S)

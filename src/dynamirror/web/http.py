@@ -34,6 +34,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     """By lower-case names."""
     body: bytes
+    keeps: bool = True
+    """Whether the connection may be used again."""
 
 
 class Response(msgspec.Struct, kw_only=True):
@@ -89,6 +91,8 @@ class _Reading:
                 query=query,
                 headers=self._headers,
                 body=self._body,
+                # Asked here: behind its end the parser has forgotten the request.
+                keeps=self.parser.should_keep_alive(),
             )
         )
         self.bytes = 0
@@ -160,7 +164,7 @@ class Server:
                 await writer.drain()
                 return
             for request in requests:
-                goes_on = reading.parser.should_keep_alive()
+                goes_on = request.keeps
                 response = await self._respond(request)
                 body = b"" if request.method == "HEAD" else response.body
                 writer.write(_head(response, goes_on=goes_on) + body)

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from dynamirror.errors import DynamirrorError
 from dynamirror.observe.prometheus import CONTENT_TYPE, exposition
 from dynamirror.runtimes.watching import Watch
+from dynamirror.web.app import Dashboard
+from dynamirror.web.guard import Guard, new_token
 from dynamirror.web.http import Request, Respond, Response, Server
 
 
@@ -55,3 +57,17 @@ def metrics_of(watch: Watch) -> Respond:
         return Response(body=text.encode(), content_type=CONTENT_TYPE)
 
     return respond
+
+
+@asynccontextmanager
+async def dashboard(watch: Watch, host: str, port: int, *, writes: bool) -> AsyncIterator[str]:
+    """Serve the dashboard within the context, and say what to open. Raises AddressError.
+
+    The address carries a token where one is needed: to change something, or from elsewhere.
+    """
+    guard = Guard(host=host, writes=writes, token=new_token())
+    respond = Dashboard(watch, guard).respond
+    async with served(respond, host, port) as found, watched(watch):
+        shown = f"[{host}]" if ":" in host else host
+        secret = f"#token={guard.token}" if writes or not guard.loopback else ""
+        yield f"http://{shown}:{found}/{secret}"
