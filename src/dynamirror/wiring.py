@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dynamirror.aws.client import connect
+from dynamirror.config.load import load
 from dynamirror.config.model import Config, Guard, Mirror, Place, Side, Transport
+from dynamirror.config.problems import bare
 from dynamirror.config.relations import same_table
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links, ours_on
@@ -20,6 +24,8 @@ from dynamirror.ports import Clock, ControlPlane, DynamoDB
 if TYPE_CHECKING:
     from dynamirror.core.view.lens import Transform, View
     from dynamirror.engine.views import TargetViews
+
+log = logging.getLogger("dynamirror")
 
 Connect = Callable[[Place, Transport], DynamoDB]
 
@@ -128,6 +134,31 @@ class Wiring:
                 await plane.close()
         for api in self._apis.values():
             await api.close()
+
+    async def enroll(self) -> Config:
+        """Return the configuration with a mirror for every table that its patterns match.
+
+        Raises ConfigError where there is none.
+        """
+        from dynamirror.engine.enroll import sources_of  # noqa: PLC0415 - commands only
+
+        tables = {}
+        for pattern in self.config.patterns:
+            taken = [
+                bare(mirror.source.table)
+                for mirror in self.config.mirrors
+                if same_table(replace(mirror.source, table="-"), replace(pattern.place, table="-"))
+            ]
+            api = self.api(pattern.place, Transport.NATIVE)
+            tables[pattern.name] = await sources_of(pattern, api, taken, self.backoff)
+            log.info("mirror %s: %d tables", pattern.name, len(tables[pattern.name]))
+        config = load(self.config.path, tables)
+        if not config.mirrors:
+            raise ConfigError(
+                f"{config.path}: no table matches "
+                + ", ".join(repr(pattern.place.table) for pattern in self.config.patterns)
+            )
+        return config
 
     def _with(self, mirror: Mirror) -> dict[str, Any]:
         marks = self._marks_on(mirror.source)

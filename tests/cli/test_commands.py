@@ -22,10 +22,10 @@ targets = [{ region = "eu-west-1" }]
 """
 
 OTHERS = (
-    *("demo", "conflicts", "replica", "detach"),
+    *("demo", "conflicts", "replica", "detach", "view"),
     *("deploy", "destroy", "template", "package", "route"),
 )
-"""Commands for other mirrors, or for AWS as a whole."""
+"""Commands for other mirrors, for AWS as a whole, or for one item."""
 
 MIRRORING = [name for name in COMMANDS if name not in OTHERS]
 """Commands that have something to do for a one-way mirror."""
@@ -62,6 +62,132 @@ def dynamirror(regions: Regions, *arguments: object) -> Result:
 
 def lines(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+PATTERN = """
+[mirrors.prod]
+mode = "one-way"
+source = { region = "us-east-1", table = "prod-*" }
+targets = [{ region = "eu-west-1", table = "copy-of-*" }]
+
+[mirrors.special]
+mode = "one-way"
+source = { region = "us-east-1", table = "prod-special" }
+targets = [{ region = "eu-west-1" }]
+"""
+
+
+VIEWS = """
+[mirrors.people]
+mode = "one-way"
+source = { region = "us-east-1", table = "Stories" }
+where = "n < 9"
+targets = [
+  { region = "eu-west-1" },
+  { region = "eu-west-1", name = "b", table = "Bbb", attributes = { rename = { id = "pk" } } },
+  { region = "eu-west-1", name = "c", table = "Ccc", where = "n > 1" },
+  { region = "eu-west-1", name = "d", table = "Ddd", attributes = { exclude = ["id"] } },
+]
+"""
+
+
+NOT_THERE = (
+    "it can't be there: the view can't be had: exclude names the key attribute 'id': two items "
+    "might become one, and none could be traced back to its source; keep keys, or rename them"
+)
+
+
+def test_an_item_is_shown_before_and_after(regions: Regions, tmp_path: Path) -> None:
+    """As each target is to have it: the same, in another shape, not at all, or why it can't."""
+    config = tmp_path / "mirrors.toml"
+    config.write_text(VIEWS)
+    regions.put({"id": {"S": "x"}, "n": {"N": "1"}})
+    result = dynamirror(regions, "view", config, "--key", '{"id": "x"}')
+
+    assert result.exit_code == Exit.FINDING
+    assert result.stdout.splitlines() == [
+        "people, at us-east-1:",
+        '    id = {"S":"x"}',
+        '    n = {"N":"1"}',
+        "at eu-west-1: the same",
+        "at b:",
+        '    n = {"N":"1"}',
+        '  * pk = {"S":"x"}',
+        "at c: out of view",
+        f"at d: {NOT_THERE}",
+    ]
+    told = dynamirror(regions, "view", config, "--key", '{"id": {"S": "none"}}', "--json")
+    assert told.exit_code == Exit.FINDING
+    assert json.loads(told.stdout)["mirrors"][0]["image"] is None
+
+
+def test_a_changed_view_says_so_until_the_tables_were_compared(
+    regions: Regions, config: Path
+) -> None:
+    """What was mirrored before is as the old view had it: status and check ask for a verify."""
+    regions.put({"id": {"S": "x"}, "n": {"N": "9"}})
+    assert dynamirror(regions, "backfill", config, "--yes").exit_code == Exit.DONE
+    assert dynamirror(regions, "status", config).exit_code == Exit.DONE
+
+    config.write_text(f'{config.read_text()}where = "n < 9"\n')
+    told = dynamirror(regions, "run", config, "--once")
+    assert "the view of eu-west-1 has changed" in told.stderr
+    status = dynamirror(regions, "status", config)
+    assert status.exit_code == Exit.FINDING
+    assert "the view of eu-west-1 has changed since it was copied or verified" in status.stdout
+    assert "the view of eu-west-1 has changed" in dynamirror(regions, "check", config).stdout
+
+    assert dynamirror(regions, "verify", config, "--settle", 0).exit_code == Exit.FINDING
+    assert dynamirror(regions, "status", config).exit_code == Exit.FINDING
+    mended = dynamirror(regions, "verify", config, "--settle", 0, "--repair", "--yes")
+    assert mended.exit_code == Exit.DONE, mended.output
+    assert dynamirror(regions, "status", config).exit_code == Exit.DONE
+    assert {"id": {"S": "x"}, "n": {"N": "9"}} not in regions.eu.table("Stories").contents()
+
+
+@pytest.mark.parametrize("key", ["id", '{"id": true}', '{"id": {"X": "a"}}', "{}"])
+def test_a_key_that_is_none_is_an_error(key: str, regions: Regions, config: Path) -> None:
+    """With what to write."""
+    result = dynamirror(regions, "view", config, "--key", key)
+
+    assert result.exit_code == Exit.UNUSABLE
+    assert "write the key attributes" in result.stderr
+
+
+def test_a_pattern_mirrors_every_table_of_the_name(regions: Regions, tmp_path: Path) -> None:
+    """Each has a mirror of its own; ours, others' and such as another mirror names are left out."""
+    config = tmp_path / "mirrors.toml"
+    config.write_text(PATTERN)
+    for name in ("prod-a", "prod-special", "test-a"):
+        regions.source(TableName=name)
+        regions.put({"id": {"S": name}}, name)
+
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    regions.source(TableName="prod-b")  # a new table is enrolled by the next init
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    assert dynamirror(regions, "backfill", config, "--yes").exit_code == Exit.DONE
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    result = dynamirror(regions, "status", config, "--json")
+    assert {one["mirror"] for one in json.loads(result.stdout)["mirrors"]} == {
+        "prod.prod-a",
+        "prod.prod-b",
+        "special",
+    }
+    assert regions.eu.table("copy-of-a").contents() == [{"id": {"S": "prod-a"}}]
+    assert regions.eu.table("prod-special").contents() == [{"id": {"S": "prod-special"}}]
+    one = dynamirror(regions, "verify", config, "--mirror", "prod")
+    assert one.exit_code == Exit.DONE
+    assert "special" not in one.stdout
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(regions: Regions, tmp_path: Path) -> None:
+    """Rather than a run that does nothing and says nothing."""
+    config = tmp_path / "mirrors.toml"
+    config.write_text(PATTERN.partition("[mirrors.special]")[0])
+    result = dynamirror(regions, "run", config, "--once")
+
+    assert result.exit_code == Exit.UNUSABLE
+    assert "no table matches 'prod-*'" in result.stderr
 
 
 def test_a_mirror_from_nothing(regions: Regions, config: Path) -> None:

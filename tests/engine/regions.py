@@ -58,8 +58,8 @@ class Regions:
         """Create the source table."""
         self.us.perform("CreateTable", {"TableName": "Stories", **SIMPLE, **more})
 
-    def put(self, item: Wire) -> None:
-        self.us.perform("PutItem", {"TableName": "Stories", "Item": item})
+    def put(self, item: Wire, table: str = "Stories") -> None:
+        self.us.perform("PutItem", {"TableName": table, "Item": item})
 
     def plan(self, *mirrors: OneWay, mend: bool = False) -> Plan:
         """Return what init would do."""

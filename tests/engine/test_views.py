@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from dynamirror.engine.retry import Backoff
 from dynamirror.engine.views import TargetView
 from dynamirror.errors import ConfigError, UnfitError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
-from dynamirror.runtimes.process import backfill_of, consumer_of
+from dynamirror.runtimes.process import backfill_of, consumer_of, verifier_of
 from dynamirror.wiring import Wiring, target_views_of
 
 SECRET = "DYNAMIRROR_TEST_SECRET"
@@ -92,6 +93,23 @@ class Two:
             self.source.perform("PutItem", {"TableName": "Stories", "Item": item})
 
     @property
+    def strangers(self) -> Wire:
+        """Return an item that the source doesn't have; under a composed key, of somebody else."""
+        (name,) = self.target.table("Stories").key_names
+        return {name: {"S": "nobody's"}}
+
+    def key_of(self, item: Wire) -> Wire:
+        return {name: item[name] for name in self.target.table("Stories").key_names}
+
+    async def verified(self) -> dict[str, int]:
+        """Return how many items are found to differ, by kind."""
+        found: Counter[str] = Counter()
+        verifier = verifier_of(self.wiring, self.mirror)
+        compared = await verifier.run(lambda drift: found.update([drift.kind]), lambda _: None)
+        assert compared.in_flight == 0
+        return dict(found)
+
+    @property
     def differences(self) -> list[Any]:
         (view,) = target_views_of(self.mirror, ()).values()
         expected = {}
@@ -100,11 +118,10 @@ class Two:
             seen = view.lens(keys).see(keys, dict(item))
             if seen is not None:
                 expected[str(seen.keys)] = seen.image
-        names = list(self.target.table("Stories").key_names)
         held = {}
         for item in self.target.table("Stories").contents():
             image = {name: value for name, value in item.items() if name != "_mirror_seq"}
-            held[str({name: item[name] for name in names})] = image
+            held[str(self.key_of(item))] = image
         return [
             key
             for key in sorted(expected.keys() | held.keys())
@@ -136,7 +153,17 @@ def test_a_target_ends_as_the_view_of_its_source(name: str, guard: Guard, seed: 
         await asyncio.gather(following, return_exceptions=True)
 
         assert two.differences == []
-        assert two.target.table("Stories").contents(), "a view that shows nothing proves nothing"
+        held = two.target.table("Stories").contents()
+        assert held, "a view that shows nothing proves nothing"
+        assert await two.verified() == {}
+
+        two.target.perform(
+            "PutItem", {"TableName": "Stories", "Item": {**held[0], "more": {"S": "x"}}}
+        )
+        two.target.perform("DeleteItem", {"TableName": "Stories", "Key": two.key_of(held[1])})
+        two.target.perform("PutItem", {"TableName": "Stories", "Item": two.strangers})
+        extra = {"extra"} if name != "moving" else set()
+        assert set(await two.verified()) == {"different", "missing"} | extra
 
     run(main)
 

@@ -452,6 +452,17 @@ def test_the_handler_applies_an_event(warm: dict[str, MemoryDynamoDB]) -> None:
     assert late == {"batchItemFailures": [{"itemIdentifier": "2"}]}
 
 
+def test_a_table_of_a_pattern_is_mirrored_without_being_named(
+    warm: dict[str, MemoryDynamoDB], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event says which table it is; nobody need be asked."""
+    text = STORIES.format(guard="order", on_poison="stop").replace('"Stories"', '"St*s"')
+    monkeypatch.setenv(aws_lambda.CONFIG_VARIABLE, text)
+
+    assert handler(stories(put("a", 1)), None) == {"batchItemFailures": []}
+    assert warm["eu-west-1"].table("Stories").contents() == [item("a", 1)]
+
+
 def test_the_environment_stays_warm_until_its_configuration_changes(
     warm: dict[str, MemoryDynamoDB], monkeypatch: pytest.MonkeyPatch
 ) -> None:

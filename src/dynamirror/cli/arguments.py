@@ -93,11 +93,20 @@ def wired(ctx: click.Context, config: str, *, patient: bool = False) -> Wiring:
     given: Connect | None = ctx.obj
     control = controlled if given is None else _tables_only
     connect = given or connected
+    if loaded.patterns:
+        loaded = run(_enrolled(Wiring(loaded, connect=connect, control=control)))
     return Wiring(loaded, connect=patiently(connect) if patient else connect, control=control)
 
 
 def _tables_only(_: Place) -> str:
     return "only a connection to the tables is given"
+
+
+async def _enrolled(wiring: Wiring) -> Config:
+    try:
+        return await wiring.enroll()
+    finally:
+        await wiring.close()
 
 
 def patiently(connect: Connect) -> Connect:
@@ -111,7 +120,11 @@ def patiently(connect: Connect) -> Connect:
 
 def chosen(config: Config, name: str | None) -> tuple[Mirror, ...]:
     """Return the mirror of that name, or all. Raises ConfigError for an unknown name."""
-    found = tuple(mirror for mirror in config.mirrors if name in (None, mirror.name))
+    found = tuple(
+        mirror
+        for mirror in config.mirrors
+        if name in (None, mirror.name) or mirror.name.startswith(f"{name}.")
+    )
     if not found:
         names = ", ".join(mirror.name for mirror in config.mirrors)
         raise ConfigError(f"{config.path} has no mirror {name!r}; it has: {names}")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import msgspec
 
 from dynamirror.cli.arguments import (
     chosen,
@@ -21,10 +20,11 @@ from dynamirror.cli.arguments import (
     verbose_option,
     wired,
 )
+from dynamirror.cli.keys import Key
 from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted
 from dynamirror.config.model import Config, Mirror, Side
-from dynamirror.core.values import Wire, decode, differing, encode, key_of
+from dynamirror.core.values import Wire, differing, encode
 from dynamirror.engine.journal import Conflict, Restoring, UnknownConflictError
 from dynamirror.errors import ConfigError, Exit
 from dynamirror.runtimes.process import journal_of, run
@@ -33,21 +33,6 @@ from dynamirror.wiring import Wiring
 HEADER = ("ID", "TIME", "KEY", "REASON", "LOSER", "WINNER")
 
 VALUE_SHOWN_MAX = 60
-
-
-class Key(click.ParamType[Wire]):
-    """An item's key in wire form."""
-
-    name = "JSON"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Wire:
-        try:
-            key = decode(str(value).encode())
-            key_of(key)
-        except (msgspec.DecodeError, ValueError):
-            told = """write the key attributes with their types: '{"id": {"S": "a"}}'"""
-            self.fail(f"{value!r}: {told}", param, ctx)
-        return key
 
 
 class Since(click.ParamType[int]):

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "init": "Create what is missing: streams, target tables, tables of our own.",
     "backfill": "Copy the items that the source already has.",
     "run": "Mirror: read every source's stream and apply it to the targets.",
+    "view": "Show one item before and after: at its source, and as each target is to have it.",
     "verify": "Compare the tables of every mirror, item by item.",
     "status": "Tell how every mirror stands: lag, time left, parked keys.",
     "pause": "Apply nothing more, until `dynamirror resume`.",

@@ -84,6 +84,10 @@ def _lost(status: Status) -> Iterator[tuple[str, str]]:
 def _told(status: Status) -> Iterator[tuple[str, str]]:
     """Say what the last backfill and the last comparison came to."""
     copying, found = status.backfill, status.verified
+    if status.changed_views:
+        names = ", ".join(status.changed_views)
+        told = f"the view of {names} has changed since it was copied or verified"
+        yield f"{status.mirror}: {told}", "bad"
     if copying is not None and copying.finished_ms is None:
         told = f"a backfill began at {_at(copying.began_ms)}: {copying.items:,} items copied"
         yield f"{status.mirror}: {told}", ""

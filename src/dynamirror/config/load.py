@@ -8,6 +8,7 @@ that one fault hides no other.
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dynamirror.config import problems, relations
@@ -21,6 +22,7 @@ from dynamirror.config.model import (
     Transport,
     Unversioned,
 )
+from dynamirror.config.patterns import SAMPLE, Pattern, for_table, part_of, pattern_of
 from dynamirror.config.places import TARGET, VIEW, Read, fields_of, place_of, places_of
 from dynamirror.config.problems import MISSING, Problem, UnfitError, join
 from dynamirror.config.relations import Declared, Spot
@@ -97,24 +99,26 @@ NEEDED_IN_TWO_WAY = {
 }
 
 
-def load(path_or_text: str) -> Config:
+def load(path_or_text: str, tables: Mapping[str, Sequence[str]] | None = None) -> Config:
     """Return the configuration in a file, or in the text itself if that is what is given.
 
-    Text has a newline or starts with ``[``. Raises ConfigError with every fault, a line each.
+    Text has a newline or starts with ``[``. ``tables``: by the names of mirrors whose source is a
+    pattern, the tables that match; mirrors that it lacks are returned as ``patterns``. Raises
+    ConfigError with every fault, a line each.
     """
     path, raw = as_written(path_or_text)
-    reading = _all(raw)
+    reading = _all(raw, tables or {})
     faults: list[Problem] = []
     try:
         while True:
             faults.append(next(reading))
     except StopIteration as end:
-        mirrors, routes = end.value
+        mirrors, patterns, routes = end.value
     if faults:
         lines = "\n".join(f"  {fault}" for fault in faults)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError(f"{path}: {count}\n{lines}")
-    return Config(mirrors=mirrors, path=path, routes=routes)
+    return Config(mirrors=mirrors, path=path, patterns=patterns, routes=routes)
 
 
 def as_written(path_or_text: str) -> tuple[str, dict[str, Any]]:
@@ -153,41 +157,56 @@ def _toml(text: str, path: str) -> dict[str, Any]:
         ) from error
 
 
-def _all(raw: dict[str, Any]) -> Read[tuple[tuple[OneWay, ...], tuple[Route, ...]]]:
+def _all(
+    raw: dict[str, Any], tables: Mapping[str, Sequence[str]]
+) -> Read[tuple[tuple[OneWay, ...], tuple[Pattern, ...], tuple[Route, ...]]]:
     for key, value in raw.items():
         if key not in TABLES:
             yield problems.unknown("", key, value, TABLES)
-    mirrors = yield from _mirrors(raw)
+    mirrors, patterns = yield from _mirrors(raw, tables)
     if "routes" not in raw:
-        return mirrors, ()
+        return mirrors, patterns, ()
     from dynamirror.config import routes  # noqa: PLC0415 - no function of ours has any
 
-    return mirrors, (yield from routes.routes_in(raw))
+    return mirrors, patterns, (yield from routes.routes_in(raw))
 
 
-def _mirrors(raw: dict[str, Any]) -> Read[tuple[OneWay, ...]]:
-    declared = []
+def _mirrors(
+    raw: dict[str, Any], tables: Mapping[str, Sequence[str]]
+) -> Read[tuple[tuple[OneWay, ...], tuple[Pattern, ...]]]:
+    declared: list[Declared] = []
+    patterns: list[Pattern] = []
     named = raw.get("mirrors", {})
     if not isinstance(named, dict) or not named:
         value = named if "mirrors" in raw else MISSING
         yield Problem("mirrors", value, "declare a mirror: a table [mirrors.NAME]")
-        return ()
+        return (), ()
     for name, value in named.items():
-        declared.append((yield from _mirror(name, value)))
+        path = join("mirrors", name)
+        try:
+            problems.name(name)
+        except UnfitError as unfit:
+            yield Problem(path, name, f"the mirror's name: {unfit}")
+        pattern = pattern_of(value) if isinstance(value, dict) else None
+        if pattern is None:
+            declared.append((yield from _mirror(name, value, path)))
+        elif name in tables:
+            for table in tables[name]:
+                part = part_of(pattern, table) or ""
+                one = yield from _mirror(f"{name}.{table}", for_table(value, part), path)
+                declared.append(one)
+        else:
+            one = yield from _mirror(name, for_table(value, SAMPLE), path)
+            places = [replace(mirror.source, table=pattern) for mirror in one.mirrors]
+            patterns += [Pattern(name, place) for place in places[:1]]
     yield from relations.between(declared)
-    return tuple(mirror for each in declared for mirror in each.mirrors)
+    return tuple(mirror for each in declared for mirror in each.mirrors), tuple(patterns)
 
 
-def _mirror(name: str, raw: object) -> Read[Declared]:
-    path = join("mirrors", name)
-    nothing = Declared(path, None, (), ())
-    try:
-        problems.name(name)
-    except UnfitError as unfit:
-        yield Problem(path, name, f"the mirror's name: {unfit}")
+def _mirror(name: str, raw: object, path: str) -> Read[Declared]:
     if not isinstance(raw, dict):
         yield Problem(path, raw, f"write the mirror as a table: [{path}]")
-        return nothing
+        return Declared(path, None, (), ())
     mode = raw.get("mode", MISSING)
     if mode == "two-way" or (mode != "one-way" and "replicas" in raw):
         return (yield from _two_way(name, raw, path))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dynamirror.config.patterns import Pattern
     from dynamirror.config.routes import Route
     from dynamirror.core.view.lens import View
 
@@ -174,6 +175,8 @@ class Config:
     """By consumer: a two-way mirror is there once per replica, under one name."""
     path: str
     """Where it was read from, for messages."""
+    patterns: tuple[Pattern, ...] = ()
+    """Mirrors declared for every table of a name, of which nobody has said yet which those are."""
     routes: tuple[Route, ...] = ()
 
 

@@ -166,6 +166,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms: int | None = None
     """Since when changes may be waiting, for all that the positions tell; null: unknown."""
     parked_keys: int = 0
+    changed_views: list[str] = []
+    """The targets that see another view now than what they hold was made by, by short names."""
     unversioned_keys: int = 0
     """Keys whose last save raised no version, and which no other replica has; see ``verify``."""
     pauses: list[Pause] = []

@@ -7,10 +7,9 @@ where neither it nor any change of it has arrived, and every delete leaves a row
 A two-way mirror's replicas copy beside it too, by rank, and carry the deletes they know of.
 Where history was lost, no engine runs, and copies overwrite: they begin a new epoch.
 
-A backfill that was killed goes on where it stood. What it had copied stays as good as it was, for
-the stream still brings every change made since, each applied after the copy or refused for its
-sake; where that is no longer certain (history was lost since, or the copy that makes up for a loss
-is half a day old) it begins anew. docs/backfill.md reasons it out, guard by guard.
+A backfill that was killed goes on where it stood: the stream still brings every change made since,
+each applied after the copy or refused for its sake. Where that is no longer certain it begins anew.
+docs/backfill.md reasons it out, guard by guard.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from dynamirror.engine.reads import Reads
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.shares import Share, groups
 from dynamirror.engine.source import Table, described, stream_of
+from dynamirror.engine.viewed import note_views
 from dynamirror.errors import ConditionFailedError, DynamirrorError, HeldError
 from dynamirror.ports import Clock, DynamoDB
 
@@ -194,10 +194,8 @@ class Backfill:
         if why is None:
             return known
         if known.lease is not None and not self._lease.is_free(known.lease):
-            raise HeldError(
-                f"history of {self._checkpoints.link} is lost, and {known.lease['owner']} goes on "
-                "with what is left of it"
-            )
+            told = f"history of {self._checkpoints.link} is lost, and {known.lease['owner']}"
+            raise HeldError(f"{told} goes on with what is left of it")
         if known.lost is None:
             await self._checkpoints.lose(known, why)
         return await self._checkpoints.load()
@@ -215,6 +213,7 @@ class Backfill:
                     f"{self._checkpoints.link} was begun anew by another process"
                 ) from None
         await note(self._checkpoints, self._links.mirror, left_of(known))
+        await note_views(self._checkpoints, self._links.mirror)
 
     async def _copy_group(self, group: Sequence[Part], stream: str) -> None:
         if self._links.mirror.copies_beside:

@@ -6,6 +6,7 @@ It holds the mirror's lease while it runs, pauses when asked to, and never passe
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from dynamirror.config.model import OnPoison
@@ -30,6 +31,7 @@ from dynamirror.engine.redrive import Redriver
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.shard import Reading
 from dynamirror.engine.source import stream_of
+from dynamirror.engine.viewed import VIEWS_ROW, changed_views, note_views
 from dynamirror.errors import (
     HeldError,
     HistoryLostError,
@@ -39,6 +41,8 @@ from dynamirror.errors import (
     ServiceError,
 )
 from dynamirror.ports import Clock, DynamoDB
+
+log = logging.getLogger("dynamirror")
 
 FINISH_S = 20.0
 """How long a stopping consumer waits for what it has read to be applied."""
@@ -128,6 +132,15 @@ class Consumer:
         require(mirror, known)
         if not agreed(mirror, known):
             await note(self._checkpoints, mirror, left_of(known))
+        if VIEWS_ROW not in known.rows:
+            await note_views(self._checkpoints, mirror)
+        elif changed := changed_views(mirror, known):
+            log.warning(
+                "mirror %s: the view of %s has changed: what was mirrored before is as the old one "
+                "had it; see `dynamirror verify --repair`",
+                mirror.title,
+                ", ".join(changed),
+            )
 
     async def _follow(self, known: Known, stream: str, *, once: bool) -> None:
         follower = self._follower = Follower(

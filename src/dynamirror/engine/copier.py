@@ -100,7 +100,7 @@ class Copier:
             future.set_exception(self._failure)
         else:
             submit = to_each([applier.submit for applier in self._appliers])
-            submit(records, lambda: _settle(future))
+            submit(self._links.wanted(records), lambda: _settle(future))
         return future
 
     def _fail(self, error: BaseException) -> None:

@@ -21,6 +21,7 @@ from dynamirror.engine.parking import Parking
 from dynamirror.engine.reported import reported, reports
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table, describe
+from dynamirror.engine.viewed import changed_views
 from dynamirror.errors import NotFoundError
 from dynamirror.ports import DynamoDB
 
@@ -92,6 +93,7 @@ def facts_of(mirror: Mirror, seen: Seen) -> Facts:
         report=_report(lease["report"]) if lease else None,
         oldest_ms=oldest_ms(known, seen.shards),
         parked_keys=seen.parked_keys,
+        changed_views=changed_views(mirror, known),
         unversioned_keys=seen.unversioned_keys,
         pauses=[known.pauses[name] for name in known.paused_for(now_ms)],
         limit_per_second=known.limit_per_second,

@@ -17,6 +17,7 @@ from dynamirror.engine.findings import Finding, Severity, found
 from dynamirror.engine.history import why_lost
 from dynamirror.engine.schema import ON_DEMAND, billing, keys_seen, write_units
 from dynamirror.engine.source import Table
+from dynamirror.engine.viewed import changed_views
 from dynamirror.errors import HistoryLostError
 
 INIT = "run `dynamirror init CONFIG --yes`"
@@ -212,6 +213,13 @@ def of_history(mirror: Mirror, known: Known, stream: str | None, now_ms: int) ->
     why = known.lost if stream is None else why_lost(known, stream, None, now_ms)
     if why is not None:
         yield found(Severity.UNUSABLE, place, f"history was lost: {why}", remedy)
+    if changed := changed_views(mirror, known):
+        yield found(
+            Severity.FINDING,
+            place,
+            f"the view of {', '.join(changed)} has changed since it was copied or verified",
+            f"run `dynamirror verify CONFIG --mirror {mirror.name} --repair`",
+        )
     if known.lease is not None and known.lease["until_ms"] > now_ms:
         what = f"its stream is read by {known.lease['owner']}; a second run would be refused"
         yield found(Severity.NOTE, place, what)

@@ -29,6 +29,7 @@ from dynamirror.engine.retry import Backoff
 from dynamirror.engine.sight import Showing, extras_of, sight_of
 from dynamirror.engine.source import Table, described
 from dynamirror.engine.suspects import Drift, Suspects
+from dynamirror.engine.viewed import note_views
 from dynamirror.ports import Clock, DynamoDB
 
 SEGMENTS_MAX = 4
@@ -142,6 +143,8 @@ class Verifier:
         """
         found = {name: getattr(compared, name) for name in (*self._counts, "in_flight")}
         await checkpoints.put(VERIFIED_ROW, at_ms=self._clock(), items=compared.items, **found)
+        if not any(found.values()):
+            await note_views(checkpoints, self._links.mirror)
 
     def _pair(self, place: Place, table: Table) -> _Pair:
         mirror = self._links.mirror

@@ -54,11 +54,6 @@ class TargetView:
             )
         return lens.is_in(keys, keys)
 
-    @property
-    def digest(self) -> str:
-        """What tells this view from every other."""
-        return self.view.digest(self._secret)
-
 
 class ViewingTarget:
     """Another target, which gets to see a view of every change."""

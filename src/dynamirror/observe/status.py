@@ -51,7 +51,6 @@ class State(StrEnum):
 
 
 GRAVITY = tuple(State)
-
 COUNTED = ("applied", "in_flight", "retries", "throttles", "stale", "away_since_ms", "waiting_keys")
 
 HINTS = {
@@ -120,6 +119,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     per_second: float | None = None
     """Changes applied everywhere, a second; null: nobody tells."""
     parked_keys: int = 0
+    changed_views: list[str] = []  # see ``Facts``
     unversioned_keys: int = 0
     """Keys whose last save raised no version, where that is only reported: they differ."""
     conflicts: int | None = None
@@ -151,7 +151,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if self.state is State.LOST:
             return Exit.HISTORY_LOST
         failed = self.state is State.STOPPED and self.why is not None
-        differs = self.parked_keys or self.unversioned_keys or self.drift
+        differs = self.parked_keys or self.unversioned_keys or self.drift or self.changed_views
         found = differs or failed or self.state is State.AWAY
         return Exit.FINDING if found else Exit.DONE
 
@@ -184,6 +184,7 @@ def judged(facts: Facts, config: str = "CONFIG") -> Status:
         hours_left=_hours_left(lag_ms),
         per_second=report.per_second if report else None,
         parked_keys=facts.parked_keys,
+        changed_views=facts.changed_views,
         unversioned_keys=facts.unversioned_keys,
         conflicts=report.conflicts if report and facts.two_way else None,
         links=links,
@@ -277,7 +278,7 @@ def _hint(facts: Facts, status: Status) -> str | None:
         return "Run `dynamirror backfill CONFIG --mirror NAME`, then `dynamirror verify CONFIG`."
     if status.parked_keys and status.state in (State.OK, State.STOPPED, State.PAUSED):
         return "Mend the cause, then run `dynamirror redrive CONFIG`."
-    if status.state is State.OK and status.drift:
+    if status.state is State.OK and (status.drift or status.changed_views):
         return "Run `dynamirror verify CONFIG --mirror NAME --repair`: it shows what it would mend."
     return _next(facts, status)
 

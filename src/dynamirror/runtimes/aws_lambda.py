@@ -50,7 +50,9 @@ class Function:
     def __init__(self, config_text: str, emit: Emit | None = None) -> None:
         """``emit`` None: nobody reads metrics here."""
         self._emit = emit
+        self._text = config_text
         self.wiring = Wiring(load(config_text))
+        self._enrolled: dict[str, list[Mirror]] = {}
         self._loop = asyncio.new_event_loop()
         self._warm: dict[str, Warm] = {}
         gc.freeze()  # what is loaded by now stays; the collector need not walk it each time
@@ -78,7 +80,7 @@ class Function:
     async def _apply(
         self, stream: str, records: Sequence[StreamRecord], remaining_ms: Callable[[], int]
     ) -> int | None:
-        mirrors = mirrors_of(self.wiring.config.mirrors, stream)
+        mirrors = [*mirrors_of(self.wiring.config.mirrors, stream), *self._by_pattern(stream)]
         if not mirrors:
             raise ValueError(
                 f"no mirror of {self.wiring.config.path} has the source of {stream}: "
@@ -97,6 +99,29 @@ class Function:
             deliveries.append(end)
         lowest = [one.lowest_unapplied for one in deliveries if one.lowest_unapplied is not None]
         return min(lowest, default=None)
+
+    def _by_pattern(self, stream: str) -> list[Mirror]:
+        """Return the mirrors of a stream whose table is one of a pattern's."""
+        if not self.wiring.config.patterns:
+            return []
+        if stream not in self._enrolled:
+            *_, table = source_of(stream)
+            tables = {
+                pattern.name: [table]
+                for pattern in self.wiring.config.patterns
+                if pattern.matches(table)
+            }
+            named = {mirror.link for mirror in self.wiring.config.mirrors}
+            # A table that a mirror names as its source is left to that.
+            found = (
+                []
+                if mirrors_of(self.wiring.config.mirrors, stream)
+                else load(self._text, tables).mirrors
+            )
+            self._enrolled[stream] = mirrors_of(
+                [mirror for mirror in found if mirror.link not in named], stream
+            )
+        return self._enrolled[stream]
 
     async def _deliver(
         self,
@@ -222,11 +247,16 @@ def _print(line: str) -> None:
 
 def mirrors_of(mirrors: Sequence[Mirror], stream: str) -> list[Mirror]:
     """Return the mirrors whose source has the stream of this ARN."""
+    region, account, table = source_of(stream)
+    return [mirror for mirror in mirrors if _is(mirror.source, region, account, table)]
+
+
+def source_of(stream: str) -> tuple[str, str, str]:
+    """Return region, account and table of a stream's ARN. Raises ValueError if it is none."""
     parts = stream.split(":", 5)
     if len(parts) != 6 or not parts[5].startswith("table/"):  # noqa: PLR2004 - an ARN's fields
         raise ValueError(f"eventSourceARN is no stream's ARN: {stream!r}")
-    region, account, table = parts[3], parts[4], parts[5].split("/")[1]
-    return [mirror for mirror in mirrors if _is(mirror.source, region, account, table)]
+    return parts[3], parts[4], parts[5].split("/")[1]
 
 
 def _is(place: Place, region: str, account: str, table: str) -> bool:
