@@ -39,12 +39,16 @@ def checked(item: Any, nesting: int = 1) -> tuple[Wire, int]:
     stored = item
     size = 0
     for name, value in item.items():
+        size += len(name) if name.isascii() else len(name.encode())
+        if type(value) is dict and len(value) == 1 and type(text := value.get("S")) is str:
+            size += len(text) if text.isascii() else len(text.encode())  # by far the most
+            continue
         kept, value_size = checked_value(value, nesting)
         if kept is not value:
             if stored is item:
                 stored = dict(item)
             stored[name] = kept
-        size += value_size + (len(name) if name.isascii() else len(name.encode()))
+        size += value_size
     return stored, size
 
 

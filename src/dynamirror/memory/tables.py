@@ -60,13 +60,15 @@ class Table:
 
     def key_of(self, item: Wire) -> Key:
         """Return the key of an item that is checked. Raises RefusedError where it has none."""
-        return tuple([self._key_part(item, name) for name in self.key_names])
+        if self.sort_name is None:
+            return (self._key_part(item, self.hash_name),)
+        return self._key_part(item, self.hash_name), self._key_part(item, self.sort_name)
 
     def exact_key(self, key: Any) -> tuple[Wire, Key]:
         """Return a request's Key as it is stored, and as ours. Raises RefusedError."""
         if not isinstance(key, dict) or key.keys() != set(self.key_names):
             raise invalid("The provided key element does not match the schema")
-        stored = {name: checked_value(key[name])[0] for name in self.key_names}
+        stored = {name: checked_value(value)[0] for name, value in key.items()}
         return stored, self.key_of(stored)
 
     def check_indexed(self, item: Wire) -> None:

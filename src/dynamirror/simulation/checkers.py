@@ -37,7 +37,7 @@ def ending(world: World) -> Ending:
     rows = [row for place in world.places.values() for row in place.journal()]
     known = journaled = {row["loser"]["value"]["S"] for row in rows}
     if world.setting.profile.counts:
-        known = journaled | {value for consumer in world.consumers for value in consumer.unseen}
+        known = journaled | {value for consumer in world.actors for value in consumer.unseen}
     missed = [name for name in lost if name not in known]
     just = {row["loser"]["value"]["S"] for row in rows if _in_conflict(world.applications, row)}
     return Ending(items, lost, missed, sorted(journaled - just - set(lost)))

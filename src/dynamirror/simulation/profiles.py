@@ -18,6 +18,8 @@ class Profile:
     """Whether TTL makes half of the deletes."""
     copying: bool = False
     """Whether backfills and redrives run beside the consumers."""
+    repairing: bool = False
+    """Whether the item is repaired now and then beside the consumers."""
     ageing: bool = False
     """Whether days go by, so that tombstones expire."""
     saved: bool = True
@@ -62,6 +64,7 @@ PROFILES = {
         Profile(name="expiring-one", writes=HYBRID, exact=True, quiet=True, expiring=True, **_ONE),
         Profile(name="expiring-many", writes=HYBRID, exact=True, expiring=True, concurrent=True),
         Profile(name="copying-many", writes=HYBRID, exact=True, copying=True, concurrent=True),
+        Profile(name="repairing-many", writes=HYBRID, exact=True, repairing=True, concurrent=True),
         Profile(name="ageing-one", writes=HYBRID, exact=True, quiet=True, ageing=True, **_ONE),
         Profile(name="ageing-many", writes=HYBRID, exact=True, ageing=True, concurrent=True),
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),

@@ -14,6 +14,7 @@ from dynamirror.simulation.applications import Applications
 from dynamirror.simulation.chance import Ticket
 from dynamirror.simulation.consumers import Consumer, Copier
 from dynamirror.simulation.profiles import Profile
+from dynamirror.simulation.repairs import Repairs
 from dynamirror.simulation.replicas import KEY_NAME, LEDGER, NAMES, Place, mesh_of
 
 START_MS = 1_700_000_000_000
@@ -30,6 +31,7 @@ RECORD_DAYS_MAX = 3
 """How old a record may be when it is applied: a day in the stream, and parked for two."""
 
 Rules = Callable[..., TwoWay]
+Actor = Consumer | Repairs
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -55,16 +57,15 @@ class World:
         names = NAMES[: setting.replicas]
         self.places = {name: Place(name, lambda: self.now_ms) for name in names}
         self.applications = Applications(Peers(names))
-        self.consumers = [
-            Consumer(partial(rules, mesh, name), self.places, lambda: self.now_ms, listener)
-            for name in names
-        ]
-        self.copiers = [
-            Copier(partial(rules, mesh, name), self.places, lambda: self.now_ms, listener)
-            for name in names
-            if profile.copying
-        ]
-        self.consumers += self.copiers
+        given = (self.places, lambda: self.now_ms, listener)
+        self.consumers = [Consumer(partial(rules, mesh, name), *given) for name in names]
+        self.errands: list[Copier | Repairs] = []
+        """What is done now and then beside the consumers."""
+        if profile.copying:
+            self.errands += [Copier(partial(rules, mesh, name), *given) for name in names]
+        if profile.repairing:
+            self.errands.append(Repairs(*given))
+        self.actors: list[Actor] = [*self.consumers, *self.errands]
         self._home = names[0]
         self._cut: str | None = None
         self._skew = {name: place * profile.skew_ms for place, name in enumerate(names)}
@@ -85,11 +86,11 @@ class World:
         elif who == 2:  # noqa: PLR2004
             self._trouble(ticket)
         else:
-            consumer = self.consumers[ticket.below(len(self.consumers))]
+            consumer = self.actors[ticket.below(len(self.actors))]
             if self._cut == consumer.name:
                 return
             lazy = self.setting.lazy
-            place = self.consumers.index(consumer)
+            place = self.actors.index(consumer)
             if lazy and ticket.below(8) < lazy[place % len(lazy)]:
                 return
             consumer.step(ticket, hostile=True)
@@ -98,8 +99,8 @@ class World:
         """Let consumers work until nothing is left to do."""
         self._cut = None
         steps = 0
-        while not all(consumer.drained for consumer in self.consumers):
-            for consumer in self.consumers:
+        while not all(consumer.drained for consumer in self.actors):
+            for consumer in self.actors:
                 self.now_ms += 1
                 consumer.haunt(Ticket(0))
                 consumer.step(Ticket(0), hostile=False)
@@ -128,10 +129,10 @@ class World:
         names = list(self.places)
         if self.setting.profile.concurrent:
             return ticket.one(names)
-        if ticket.below(3) == 0 and all(consumer.drained for consumer in self.consumers):
+        if ticket.below(3) == 0 and all(consumer.drained for consumer in self.actors):
             # Quiet means that positions are saved too, as they are every second.
             if self.setting.profile.saved:
-                for consumer in self.consumers:
+                for consumer in self.actors:
                     consumer.save()
             self._home = ticket.one(names)
         return self._home
@@ -140,10 +141,10 @@ class World:
         if self.setting.profile.ageing and ticket.below(2) == 0:
             self._age(ticket)
             return
-        if self.copiers and ticket.below(4) == 0:
-            ticket.one(self.copiers).wanted += 1
+        if self.errands and ticket.below(4) == 0:
+            ticket.one(self.errands).wanted += 1
             return
-        consumer = ticket.one(self.consumers)
+        consumer = ticket.one(self.actors)
         what = ticket.below(8)
         if what < 2:  # noqa: PLR2004 - of 8
             consumer.crash(ticket)
@@ -156,12 +157,12 @@ class World:
 
     def _age(self, ticket: Ticket) -> None:
         """Let days go by: more than tombstones live if all is quiet, else no more than records."""
-        if any(consumer.zombies for consumer in self.consumers):
+        if any(consumer.zombies for consumer in self.actors):
             return  # no request takes days
-        if all(consumer.drained for consumer in self.consumers):
-            for consumer in self.consumers:
+        if all(consumer.drained for consumer in self.actors):
+            for consumer in self.actors:
                 consumer.save()
-        oldest_s = min(consumer.oldest_s(self.now_ms / 1_000) for consumer in self.consumers)
+        oldest_s = min(consumer.oldest_s(self.now_ms / 1_000) for consumer in self.actors)
         if oldest_s + RECORD_DAYS_MAX * DAY_S > self.now_ms / 1_000 + DAY_S:
             quiet = oldest_s >= self.now_ms / 1_000
             self.now_ms += (1 + ticket.below(2 * TOMBSTONE_DAYS if quiet else 1)) * DAY_S * 1_000
