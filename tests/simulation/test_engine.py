@@ -68,6 +68,9 @@ class Region:
 class World:
     """Three regions, made inside the loop: the first has the table, ``init`` makes the rest."""
 
+    pause_s = 2.0
+    """At most so long between two writes of the applications."""
+
     def __init__(self, seed: int, writes: Sequence[str] = HYBRID) -> None:
         self.chance = Random(seed)
         self.writes = writes
@@ -102,7 +105,7 @@ class World:
 
     async def write(self, count: int) -> None:
         for _ in range(count):
-            await asyncio.sleep(self.chance.random() * 2)
+            await asyncio.sleep(self.chance.random() * self.pause_s)
             key = self.chance.choice(KEYS)
             region = self.regions[self.chance.choice(REGIONS)]
             applications = self.applications[key]
@@ -188,9 +191,12 @@ def test_applications_without_versions_end_equal(seed: int) -> None:
     assert run(main) == []
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
 @pytest.mark.parametrize("seed", range(3))
-def test_functions_end_equal(seed: int) -> None:
-    """The handler in each region, batches delivered again and answers lost: equal, losers kept."""
+def test_functions_end_equal(seed: int, lanes: int) -> None:
+    """The handler in each region, batches delivered again and answers lost: equal, losers kept;
+    also where a shard's keys are divided among several invocations at a time.
+    """
 
     async def main() -> list[str]:
         world = World(seed)
@@ -210,20 +216,20 @@ def test_functions_end_equal(seed: int) -> None:
             failures = [] if lowest is None else [{"itemIdentifier": str(lowest)}]
             return {"batchItemFailures": failures}
 
-        await deliver_all(world, invoke)
+        await deliver_all(world, invoke, lanes)
         return world.complaints()
 
     assert run(main) == []
 
 
-async def deliver_all(world: World, invoke: Callable[[Wire], Any]) -> None:
+async def deliver_all(world: World, invoke: Callable[[Wire], Any], lanes: int) -> None:
     """Deliver every region's stream, again and again, until nothing new comes of it."""
     writing = asyncio.create_task(world.write(60))
     before = -1
     while not writing.done() or records(world) != before:
         before = records(world)
         mappings = [
-            EventSourceMapping(region.db, TABLE, invoke, world.chance, again=0.1)
+            EventSourceMapping(region.db, TABLE, invoke, world.chance, again=0.1, lanes=lanes)
             for region in world.regions.values()
         ]
         await asyncio.gather(*(mapping.run() for mapping in mappings))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from zlib import crc32
 
 import pytest
 from tests.servers import ROOT
 from tests.simulation.mutants import KILLERS, MUTANTS
 
+from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation import histories
 from dynamirror.simulation.__main__ import main
 from dynamirror.simulation.profiles import PROFILES
@@ -18,19 +21,13 @@ from dynamirror.simulation.profiles import PROFILES
 SEEDS = int(os.environ.get("DYNAMIRROR_SEEDS", "250"))
 """Histories per profile."""
 
-REGRESSIONS = (
-    ("unaware-quiet", 7001861),
-    ("unaware-quiet", 7002360),
-    ("unaware-quiet", 7007191),
-    ("unaware-quiet", 7007438),
-    ("mixed-quiet", 7003643),
-    ("hybrid-many", 7004345),
-    ("skewed-many", 7004345),
-    ("copying-many", 2576),
-    ("copying-many", 2953),
-    ("copying-many", 3064),
-)
+HERE = Path(__file__).parent
+
+REGRESSIONS = json.loads((HERE / "regressions.json").read_text())
 """Histories that once ended badly, by a fault of the rules."""
+
+LOSERS = json.loads((HERE / "losers.json").read_text())
+"""Histories in which a save lost that no version told from others, and was missed once."""
 
 
 def fresh_base() -> int:
@@ -67,6 +64,12 @@ def test_what_once_ended_badly_ends_well(profile: str, seed: int) -> None:
     assert histories.run(seed, profile=profile) is None
 
 
+@pytest.mark.parametrize(("profile", "seed"), LOSERS)
+def test_what_was_missed_once_is_journaled(profile: str, seed: int) -> None:
+    """Where versions don't tell, what the consumer remembers of a key does."""
+    assert histories.outcome(seed, profile=profile).missed == 0
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_rule_is_noticed(name: str) -> None:
     """A checker complains of every mutant: no rule is there in vain, and none goes unwatched."""
@@ -99,6 +102,29 @@ def test_a_failure_is_shrunk() -> None:
 
     assert len(small.tickets) < len(failure.tickets) / 4
     assert histories.kinds(small.complaints) & histories.kinds(failure.complaints)
+
+
+def test_a_failure_tells_the_command_that_replays_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever sees a history fail can run it again, and reads its steps without the rest."""
+    profile, seed = KILLERS["NoReconcile"]
+    monkeypatch.setattr(TwoWay, "_reconcile", MUTANTS["NoReconcile"]._reconcile)
+
+    assert main(["--seed", str(seed), "--profile", profile]) == 1
+    told = capsys.readouterr().out
+    assert f"replay: python -m dynamirror.simulation --seed {seed} --profile {profile}\n" in told
+    assert "COMPLAINT: " in told
+
+
+def test_a_sweep_is_the_same_on_several_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Seeds stand for themselves: however they are divided, as much comes of them."""
+    told = []
+    for jobs in ("1", "2"):
+        assert main(["--histories", "600", "--steps", "20", "--rates", "--jobs", jobs]) == 0
+        told.append([line for line in capsys.readouterr().out.splitlines() if line[0] == "|"])
+
+    assert told[0] == told[1]
 
 
 def test_the_command_says_whether_all_is_clean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from dynamirror.simulation import histories
+from dynamirror.simulation.checkers import RECORDS_PER_WRITE
 from dynamirror.simulation.histories import Outcome
 from dynamirror.simulation.profiles import PROFILES, STRICTER
 from dynamirror.simulation.sweeps import Drawn, Tally, swept
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
             _say(f"seeds {given.seed} to {given.seed + done - 1}: {_summary(tallies, started_s)}")
     if given.rates:
         _say_rates(tallies)
+    most = max((tally.records for tally in tallies.values()), default=0.0)
+    _say(f"at most {most:.2f} records at each replica for one write, {RECORDS_PER_WRITE} allowed")
     _say(_summary(tallies, started_s))
     return 1 if any(tally.complaints for tally in tallies.values()) else 0
 

@@ -9,7 +9,7 @@ import msgspec
 
 from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation.chance import tickets
-from dynamirror.simulation.checkers import ending
+from dynamirror.simulation.checkers import ending, records_per_write
 from dynamirror.simulation.profiles import PROFILES, STRICTER
 from dynamirror.simulation.world import Rules, Setting, World
 
@@ -36,6 +36,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """Those of them that are in no journal."""
     false: int
     """Saves that are in a journal, though they lost against nothing."""
+    records: float
+    """Records at each replica for one of the applications' writes."""
     failure: Failure | None
 
 
@@ -69,9 +71,8 @@ def outcome(
     complaints = world.run(numbers)
     end = ending(world)
     failure = Failure(complaints, setting, numbers) if complaints else None
-    return Outcome(
-        seed, setting.profile.name, len(end.lost), len(end.missed), len(end.false), failure
-    )
+    counts = (len(end.lost), len(end.missed), len(end.false))
+    return Outcome(seed, setting.profile.name, *counts, records_per_write(world), failure)
 
 
 def run(

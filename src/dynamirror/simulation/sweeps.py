@@ -31,6 +31,7 @@ class Tally:
         self.lost = 0
         self.missed = 0
         self.false = 0
+        self.records = 0.0
 
     def add(self, one: Outcome) -> None:
         """Count one more."""
@@ -39,6 +40,7 @@ class Tally:
         self.lost += one.lost
         self.missed += one.missed
         self.false += one.false
+        self.records = max(self.records, one.records)
 
 
 def swept(seeds: range, drawn: Drawn, jobs: int = 1) -> Iterator[list[Outcome]]:
