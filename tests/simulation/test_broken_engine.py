@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,8 +14,12 @@ from tests.simulation.test_engine import HYBRID, World, mirrors
 
 from dynamirror.core.mesh import Answer, Ask
 from dynamirror.core.progress import Progress
-from dynamirror.engine import mesh
-from dynamirror.engine.mesh import MeshTarget
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.two_way import TwoWay
+from dynamirror.engine import steps
+from dynamirror.engine.replicas import CarryTarget, JudgeTarget
+from dynamirror.engine.steps import Part, answered
+from dynamirror.errors import ServiceError
 from dynamirror.runtimes.process import consumer_of
 from dynamirror.simulation.replicas import JOURNAL
 
@@ -52,12 +57,10 @@ class Hasty(World):
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
-answered = mesh.answered
-
 
 def squashing_all(patch: pytest.MonkeyPatch) -> None:
     """of a key's records in a page only the last is applied"""
-    patch.setattr(MeshTarget, "_squashed", lambda _self, _first, second: second)
+    patch.setattr(JudgeTarget, "_squashed", lambda _self, _first, second: second)
 
 
 def refusals_unseen(patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +70,7 @@ def refusals_unseen(patch: pytest.MonkeyPatch) -> None:
         answer = await answered(apis, ask)
         return Answer(held=True, item=answer.item if answer.held else None)
 
-    patch.setattr(mesh, "answered", blind)
+    patch.setattr(steps, "answered", blind)
 
 
 def unjournaled(patch: pytest.MonkeyPatch) -> None:
@@ -78,17 +81,37 @@ def unjournaled(patch: pytest.MonkeyPatch) -> None:
             return Answer(held=True)
         return await answered(apis, ask)
 
-    patch.setattr(mesh, "answered", silent)
+    patch.setattr(steps, "answered", silent)
+
+
+def joining_all(patch: pytest.MonkeyPatch) -> None:
+    """of what waits for a replica only the last is carried"""
+    patch.setattr(TwoWay, "joined", lambda _self, _first, second: second)
 
 
 def failures_dropped(patch: pytest.MonkeyPatch) -> None:
     """a replica that fails once is left out"""
 
-    async def carry(self: MeshTarget, underway: Any) -> None:
-        parts = [part.carry_out(self._apis) for part in underway.left.values()]
-        await asyncio.gather(*parts, return_exceptions=True)
+    async def sent(self: CarryTarget, records: Any) -> Sequence[StreamRecord]:
+        with contextlib.suppress(ServiceError):
+            await records[0].part.carry_out(self._apis)
+        return ()
 
-    patch.setattr(MeshTarget, "_carry", carry)
+    patch.setattr(CarryTarget, "send", sent)
+
+
+def failures_unseen(patch: pytest.MonkeyPatch) -> None:
+    """requests whose answers were lost count as answered"""
+    carry_out = Part.carry_out
+
+    async def carried_out(self: Part, apis: Any) -> Any:
+        try:
+            return await carry_out(self, apis)
+        except ServiceError:
+            self._answer, self._ask = Answer(held=True), None
+            raise
+
+    patch.setattr(Part, "carry_out", carried_out)
 
 
 def done_too_soon(patch: pytest.MonkeyPatch) -> None:
@@ -107,7 +130,9 @@ KILLERS: dict[Break, tuple[int, bool]] = {
     squashing_all: (0, False),
     refusals_unseen: (1, True),
     unjournaled: (0, False),
+    joining_all: (0, True),
     failures_dropped: (3, False),
+    failures_unseen: (0, False),
     done_too_soon: (0, False),
 }
 """A history that shows each: its seed, and whether applications count from 1."""

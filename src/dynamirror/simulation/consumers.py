@@ -1,18 +1,22 @@
 """A consumer of one replica's stream as the scheduler sees it: one request per step.
 
-It does what the engine does with the shipped rules: reads records in order, squashes what may be
-squashed, judges each record once at its own replica, then writes to every other one at the same
-time, and moves its checkpoint over what is done. It may die at any request, with the request still
-on its way, and start again from its checkpoint; it may be handed the same records twice.
+It does what the engine does with the shipped rules. Records are read in order, squashed where they
+may be, and judged one after the other at their own replica; each verdict then goes to every other
+replica, in a line of its own, where it may be joined with one that waits there. The checkpoint
+moves over what is done everywhere. It may die at any request, with the request still on its way,
+and start again from its checkpoint; and it may be handed the same records twice.
+
+A replica that is away has its changes parked, and is brought up to date when it is back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Steps, Verdict
+from dynamirror.core.mesh import Answer, Ask, Delete, Judgement, Put, Skip, Verdict
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Wire, decode, key_of, opened
@@ -21,20 +25,68 @@ from dynamirror.simulation.chance import Ticket
 from dynamirror.simulation.replicas import JOURNAL, KEY, KEY_NAME, TABLE, Place
 
 BATCH_MAX = 4
-JUDGING = ""
+KEYS: Wire = {KEY: {"S": KEY_NAME}}
 
 Tell = Callable[[str], None] | None
 """Takes the story's lines; None where nobody listens, for most histories go untold."""
 
 
-@dataclass(slots=True)
-class Underway:
-    """A record that is being applied: its parts, and the request that each of them waits for."""
+class Line:
+    """Requests that follow one another: ``ask`` is the one to send, None once there are no more."""
 
-    record: StreamRecord
-    parts: dict[str, Judgement | Steps] = field(default_factory=dict)
-    asks: dict[str, Ask] = field(default_factory=dict)
-    verdict: Verdict | None = None
+    __slots__ = ("_on_end", "_steps", "ask")
+
+    def __init__(self, steps: Generator[Ask, Answer, Any], on_end: Callable[[Any], None]) -> None:
+        self.ask: Ask | None = None
+        self._steps = steps
+        self._on_end = on_end
+
+    def advance(self, answer: Answer | None = None) -> None:
+        """Go on to the next request, given the answer to the last."""
+        try:
+            self.ask = next(self._steps) if answer is None else self._steps.send(answer)
+        except StopIteration as end:
+            self.ask = None
+            self._on_end(end.value)
+
+
+@dataclass(slots=True)
+class Progress:
+    """A record that was read, and how many things of it are still to be done."""
+
+    end: int
+    """How many records of the stream are read with it."""
+    open: int = 1
+
+
+@dataclass(slots=True)
+class Carried:
+    """A verdict on its way to one replica, perhaps of several records."""
+
+    verdict: Put | Delete
+    of: list[Progress]
+
+
+@dataclass(slots=True)
+class Leg:
+    """What is on its way to one other replica."""
+
+    name: str
+    waiting: deque[Carried] = field(default_factory=deque)
+    sent: Carried | None = None
+    line: Line | None = None
+    away: bool = False
+    parked: bool = False
+    """Whether the key waits to be redriven; changes after that wait behind."""
+    anew: bool = False
+    """Whether it was parked again meanwhile."""
+    removed: bool = False
+    """Whether its newest parked change is a removal."""
+    redrive: Line | None = None
+
+    @property
+    def idle(self) -> bool:
+        return not (self.waiting or self.sent or self.away or self.parked or self.redrive)
 
 
 class Consumer:
@@ -54,25 +106,27 @@ class Consumer:
         self.unseen: list[str] = []
         """Values that it removed and never heard of: an answer was lost, or it died over it."""
         self.zombies: list[Ask] = []
+        self.legs = [Leg(name) for name in self.rules.others]
         self._places = places
         self._clock = clock
         self._tell = tell
         self._checkpoint = 0
         self._read = 0
         self._done = 0
-        self._waiting: list[tuple[StreamRecord, int]] = []
-        self._underway: Underway | None = None
-        self._underway_end = 0
+        self._waiting: list[tuple[StreamRecord, Progress]] = []
+        self._underway: deque[Progress] = deque()
+        self._judging: Line | None = None
 
     @property
     def drained(self) -> bool:
         """Whether it has applied everything."""
-        return (
-            self._underway is None
-            and not self._waiting
-            and not self.zombies
-            and self._read == len(self._places[self.name].records())
-        )
+        return self._idle and self._read == len(self._places[self.name].records())
+
+    @property
+    def _idle(self) -> bool:
+        if self._judging is not None or self._waiting or self.zombies:
+            return False
+        return all(leg.idle for leg in self.legs)
 
     def oldest_s(self, now_s: float) -> float:
         """Return when the oldest record was written that it may still apply, in epoch seconds."""
@@ -80,14 +134,18 @@ class Consumer:
         return records[self._checkpoint].created_at if self._checkpoint < len(records) else now_s
 
     def step(self, ticket: Ticket, *, hostile: bool) -> None:
-        """Send one request, or read a batch if nothing is on its way."""
-        if self._underway is None and not self._next(ticket):
+        """Send one request, of those that wait for an answer."""
+        if self._judging is None:
+            self._next(ticket)
+        for leg in self.legs:
+            self._set_out(leg)
+        lines = [line for line in self._lines() if line.ask is not None]
+        if not lines:
             return
-        underway = self._underway
-        if underway is None or not self._prepared(underway):
+        line = ticket.one(lines)
+        ask = line.ask
+        if ask is None:
             return
-        part = ticket.one(list(underway.asks))
-        ask = underway.asks[part]
         if hostile:
             fate = ticket.below(100)
             if fate < 4:  # noqa: PLR2004 - throttled: no effect
@@ -98,7 +156,7 @@ class Consumer:
                 else:
                     self.zombies.append(ask)
                 return
-        self._answer(underway, part, self._perform(ask, ""))
+        line.advance(self._perform(ask, ""))
 
     def haunt(self, ticket: Ticket) -> None:
         """Let a request land whose sender has long given it up."""
@@ -111,89 +169,158 @@ class Consumer:
 
     def crash(self, ticket: Ticket) -> None:
         """Die, perhaps with requests on their way, and start again from the checkpoint."""
-        if self._underway is not None:
-            asks = list(self._underway.asks.values())
-            self.unseen += [_journaled(ask) for ask in asks if ask.request["TableName"] == JOURNAL]
-            self.zombies += [ask for ask in asks if ticket.below(2)]
+        for line in self._lines():
+            self._give_up(line, ticket)
         if self._tell:
             at = self._checkpoint + 1
             self._tell(f"{self.name}'s consumer dies and starts again at record {at}")
         self.rules = self._make_rules()
-        self._underway = None
+        self._judging = None
         self._waiting.clear()
+        self._underway.clear()
+        for leg in self.legs:
+            leg.waiting.clear()
+            leg.sent = leg.line = leg.redrive = None
         self._read = self._done = self._checkpoint
 
-    def _next(self, ticket: Ticket) -> bool:
+    def leave_out(self, ticket: Ticket) -> None:
+        """Take a replica for away, and park what is on its way there; or for back again."""
+        leg = ticket.one(self.legs)
+        if leg.away:
+            leg.away = False
+        else:
+            leg.away = True
+            for line in (leg.line, leg.redrive):
+                if line is not None:
+                    self._give_up(line, ticket)
+            carried = [*([leg.sent] if leg.sent else []), *leg.waiting]
+            leg.sent = leg.line = leg.redrive = None
+            leg.waiting.clear()
+            for one in carried:
+                self._park(leg, one)
+        if self._tell:
+            self._tell(f"{leg.name} is {'away' if leg.away else 'back'} for {self.name}'s consumer")
+
+    def recover(self) -> None:
+        """Find that every replica is back."""
+        for leg in self.legs:
+            leg.away = False
+
+    def _lines(self) -> Iterator[Line]:
+        for line in (self._judging, *(one for leg in self.legs for one in (leg.line, leg.redrive))):
+            if line is not None:
+                yield line
+
+    def _give_up(self, line: Line, ticket: Ticket) -> None:
+        ask = line.ask
+        if ask is None:
+            return
+        if ask.request["TableName"] == JOURNAL:
+            self.unseen.append(_journaled(ask))
+        if ticket.below(2):
+            self.zombies.append(ask)
+
+    def _next(self, ticket: Ticket) -> None:
+        """Judge the next record, if there is one."""
         if not self._waiting:
             fresh = self._places[self.name].records()[self._read :]
             fresh = fresh[: 1 + ticket.below(BATCH_MAX)]
-            self._waiting = self._squashed(fresh)
+            self._squash(fresh)
             self._read += len(fresh)
-        if not self._waiting:
-            return False
-        record, self._underway_end = self._waiting.pop(0)
-        self._underway = Underway(record)
-        return True
+        if self._waiting:
+            self._judge(*self._waiting.pop(0))
 
-    def _squashed(self, records: list[StreamRecord]) -> list[tuple[StreamRecord, int]]:
-        kept: list[tuple[StreamRecord, int]] = []
+    def _squash(self, records: list[StreamRecord]) -> None:
         for place, record in enumerate(records, self._read + 1):
-            for at in range(len(kept) - 1, -1, -1):
-                if kept[at][0].key == record.key:
-                    both = self.rules.squashed(kept[at][0], record)
-                    if both is not None and at == len(kept) - 1:
-                        kept[at] = (both, place)
-                    else:
-                        kept.append((record, place))
-                    break
+            last = self._waiting[-1] if self._waiting else None
+            both = self.rules.squashed(last[0], record) if last else None
+            if both is not None and last is not None:
+                last[1].end = place
+                self._waiting[-1] = (both, last[1])
             else:
-                kept.append((record, place))
-        return kept
+                self._waiting.append((record, Progress(place)))
 
-    def _prepared(self, underway: Underway) -> bool:
-        """Start what is to be started; return whether there is a request to send."""
-        if underway.verdict is None and JUDGING not in underway.parts:
-            self._start(underway, JUDGING)
-        return self._underway is underway
+    def _judge(self, record: StreamRecord, progress: Progress) -> None:
+        def judged(verdict: Verdict) -> None:
+            self._judging = None
+            self._judged(record, progress, verdict)
 
-    def _start(self, underway: Underway, part: str) -> None:
-        now_ms = self._clock()
-        if part == JUDGING:
-            underway.parts[part] = self._judging(underway, now_ms)
-        elif underway.verdict is not None and not isinstance(underway.verdict, Skip):
-            underway.parts[part] = self.rules.remote(underway.verdict, part, now_ms)
-        self._advance(underway, part, None)
+        self._underway.append(progress)
+        self._judging = Line(self._judgement(record), judged)
+        self._judging.advance()
 
-    def _judging(self, underway: Underway, now_ms: int) -> Judgement:
-        return self.rules.local(underway.record, now_ms)
+    def _judgement(self, record: StreamRecord) -> Judgement:
+        return self.rules.local(record, self._clock())
 
-    def _answer(self, underway: Underway, part: str, answer: Answer) -> None:
-        self._advance(underway, part, answer)
-
-    def _advance(self, underway: Underway, part: str, answer: Answer | None) -> None:
-        steps = underway.parts[part]
-        try:
-            underway.asks[part] = next(steps) if answer is None else steps.send(answer)
-        except StopIteration as end:
-            underway.asks.pop(part, None)
-            if part == JUDGING:
-                self._judged(underway, end.value)
-        if not underway.asks and self._underway is underway and underway.verdict is not None:
-            self._underway = None
-            self._done = self._underway_end
-
-    def _judged(self, underway: Underway, verdict: Verdict) -> None:
-        underway.verdict = verdict
+    def _judged(self, record: StreamRecord, progress: Progress, verdict: Verdict) -> None:
         if self._tell:
             told = verdict.value if isinstance(verdict, Skip) else f"rank {verdict.rank}"
             images = " -> ".join(
                 "nothing" if image is None else shown(opened(image))
-                for image in (underway.record.old_image, underway.record.new_image)
+                for image in (record.old_image, record.new_image)
             )
             self._tell(f"{self.name}'s consumer read {images}: {told}")
         if not isinstance(verdict, Skip):
-            for other in self.rules.others:
-                self._start(underway, other)
+            for leg in self.legs:
+                progress.open += 1
+                self._carry(leg, Carried(verdict, [progress]))
+        self._settle([progress])
+
+    def _carry(self, leg: Leg, carried: Carried) -> None:
+        if leg.away or (leg.parked and leg.redrive is None):
+            self._park(leg, carried)
+            return
+        last = leg.waiting[-1] if leg.waiting else None
+        both = self.rules.joined(last.verdict, carried.verdict) if last else None
+        if both is not None and last is not None:
+            leg.waiting[-1] = Carried(both, [*last.of, *carried.of])
+        else:
+            leg.waiting.append(carried)
+
+    def _park(self, leg: Leg, carried: Carried) -> None:
+        leg.parked = leg.anew = True
+        leg.removed = isinstance(carried.verdict, Delete)
+        self._settle(carried.of)
+
+    def _set_out(self, leg: Leg) -> None:
+        """Send what waits for a replica; bring it up to date first, if its changes are parked."""
+        if leg.parked and not leg.away and leg.redrive is None:
+
+            def released(_: None) -> None:
+                leg.redrive = None
+
+            leg.redrive = Line(self._redriven(leg), released)
+            leg.redrive.advance()
+        if leg.line is None and leg.waiting and not leg.parked:
+            sent = leg.sent = leg.waiting.popleft()
+
+            def arrived(_: None) -> None:
+                leg.sent = leg.line = None
+                self._settle(sent.of)
+
+            leg.line = Line(self.rules.remote(sent.verdict, leg.name, self._clock()), arrived)
+            leg.line.advance()
+
+    def _redriven(self, leg: Leg) -> Generator[Ask, Answer, None]:
+        """Carry what is here now to a replica that lacks changes."""
+        while leg.parked:
+            leg.anew = False
+            request = {"TableName": TABLE, "Key": KEYS, "ConsistentRead": True}
+            answer = yield Ask(self.name, "GetItem", request)
+            name, now_ms = "REMOVE" if leg.removed else "MODIFY", self._clock()
+            record = StreamRecord(
+                0, name, key_of(KEYS), KEYS, answer.item, None, now_ms / 1_000, by_ttl=False
+            )
+            verdict = yield from self.rules.redriven(record, now_ms)
+            if not isinstance(verdict, Skip):
+                yield from self.rules.remote(verdict, leg.name, self._clock())
+            leg.parked = leg.anew
+
+    def _settle(self, of: list[Progress]) -> None:
+        for progress in of:
+            progress.open -= 1
+        while self._underway and not self._underway[0].open:
+            self._done = self._underway.popleft().end
 
     def _perform(self, ask: Ask, note: str) -> Answer:
         self.sent += 1
@@ -202,9 +329,8 @@ class Consumer:
         if note and ask.operation == "DeleteItem" and answer.item and answer.held:
             self.unseen.append(answer.item["value"]["S"])
         if self._tell:
-            self._tell(
-                f"{self.name}'s consumer, {_shown(ask, answer, place)}{' ' * bool(note)}{note}"
-            )
+            told = _shown(ask, answer, place)
+            self._tell(f"{self.name}'s consumer, {told}{' ' * bool(note)}{note}")
         return answer
 
 
@@ -219,7 +345,7 @@ class Copier(Consumer):
 
     @property
     def drained(self) -> bool:
-        return self._underway is None and not self.zombies and not self.wanted
+        return self._idle and not self.wanted
 
     def oldest_s(self, now_s: float) -> float:
         return now_s if self.drained else 0.0  # what it found is of no known age
@@ -231,21 +357,18 @@ class Copier(Consumer):
         super().crash(ticket)
         self.wanted += 1
 
-    def _next(self, ticket: Ticket) -> bool:
+    def _next(self, ticket: Ticket) -> None:
         del ticket
-        if not self.wanted:
-            return False
+        if not self.wanted or not all(leg.idle for leg in self.legs):
+            return
         self.wanted -= 1
-        key: Wire = {KEY: {"S": KEY_NAME}}
         item = self._places[self.name].item(KEY_NAME)
         image = None if item is None else dict(item)
-        self._underway = Underway(
-            StreamRecord(0, "INSERT", key_of(key), key, image, None, 0.0, by_ttl=False)
-        )
-        return True
+        record = StreamRecord(0, "INSERT", key_of(KEYS), KEYS, image, None, 0.0, by_ttl=False)
+        self._judge(record, Progress(0))
 
-    def _judging(self, underway: Underway, now_ms: int) -> Judgement:
-        return self.rules.resync(underway.record, now_ms)
+    def _judgement(self, record: StreamRecord) -> Judgement:
+        return self.rules.resync(record, self._clock())
 
 
 def _shown(ask: Ask, answer: Answer, place: Place) -> str:

@@ -20,6 +20,8 @@ class Profile:
     """Whether backfills and redrives run beside the consumers."""
     repairing: bool = False
     """Whether the item is repaired now and then beside the consumers."""
+    away: bool = False
+    """Whether replicas are taken for away, and have their changes parked until they are back."""
     ageing: bool = False
     """Whether days go by, so that tombstones expire."""
     saved: bool = True
@@ -65,6 +67,9 @@ PROFILES = {
         Profile(name="expiring-many", writes=HYBRID, exact=True, expiring=True, concurrent=True),
         Profile(name="copying-many", writes=HYBRID, exact=True, copying=True, concurrent=True),
         Profile(name="repairing-many", writes=HYBRID, exact=True, repairing=True, concurrent=True),
+        Profile(name="away-one", writes=HYBRID, exact=True, quiet=True, away=True, **_ONE),
+        Profile(name="away-many", writes=HYBRID, exact=True, away=True, concurrent=True),
+        Profile(name="away-unaware", writes=UNAWARE, away=True, **_ONE),
         Profile(name="ageing-one", writes=HYBRID, exact=True, quiet=True, ageing=True, **_ONE),
         Profile(name="ageing-many", writes=HYBRID, exact=True, ageing=True, concurrent=True),
         Profile(name="drops-one", writes=DROPS, exact=True, **_ONE),

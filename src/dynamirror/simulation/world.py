@@ -98,12 +98,14 @@ class World:
     def settle(self) -> list[str]:
         """Let consumers work until nothing is left to do."""
         self._cut = None
+        for consumer in self.consumers:
+            consumer.recover()
         steps = 0
-        while not all(consumer.drained for consumer in self.actors):
-            for consumer in self.actors:
+        while not all(actor.drained for actor in self.actors):
+            for actor in self.actors:
                 self.now_ms += 1
-                consumer.haunt(Ticket(0))
-                consumer.step(Ticket(0), hostile=False)
+                actor.haunt(Ticket(0))
+                actor.step(Ticket(0), hostile=False)
                 steps += 1
             if steps > QUIET_STEPS_MAX:
                 return [f"loop: {QUIET_STEPS_MAX} requests after the last write, still at work"]
@@ -140,6 +142,9 @@ class World:
     def _trouble(self, ticket: Ticket) -> None:
         if self.setting.profile.ageing and ticket.below(2) == 0:
             self._age(ticket)
+            return
+        if self.setting.profile.away and ticket.below(3) == 0:
+            ticket.one(self.consumers).leave_out(ticket)
             return
         if self.errands and ticket.below(4) == 0:
             ticket.one(self.errands).wanted += 1
