@@ -359,12 +359,30 @@ class ForgottenSoon(TwoWay):
         return int(record.created_at) + 86_400
 
 
+class JoinAnything(TwoWay):
+    """of what waits for a replica only the last is carried there"""
+
+    def joined(self, first: Put | Delete, second: Put | Delete) -> Put | None:
+        del first
+        return second if isinstance(second, Put) else None
+
+
+class RedriveItems(TwoWay):
+    """a replica that was away gets items, and no tombstones"""
+
+    def redriven(self, record: StreamRecord, now_ms: int) -> Judgement:
+        verdict = yield from super().redriven(record, now_ms)
+        return Skip.UNCHANGED if isinstance(verdict, Delete) else verdict
+
+
 MUTANTS: dict[str, type[TwoWay]] = {
     kind.__name__: kind for kind in TwoWay.__subclasses__() if kind.__module__ == __name__
 }
 
 RARE: dict[str, tuple[str, ...]] = {
     "ExpiryIsDelete": ("expiring-many",),
+    "JoinAnything": ("hybrid-one", "hybrid-many", "add-quiet", "away-one"),
+    "RedriveItems": ("away-one", "away-many"),
     "ForgottenSoon": ("ageing-many",),
     "NoLedgerRead": ("add-quiet",),
     "PutOverNothing": ("add-quiet",),

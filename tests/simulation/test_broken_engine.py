@@ -128,11 +128,11 @@ def done_too_soon(patch: pytest.MonkeyPatch) -> None:
 
 KILLERS: dict[Break, tuple[int, bool]] = {
     squashing_all: (0, False),
-    refusals_unseen: (1, True),
+    refusals_unseen: (0, False),
     unjournaled: (0, False),
     joining_all: (0, True),
-    failures_dropped: (3, False),
-    failures_unseen: (0, False),
+    failures_dropped: (1, False),
+    failures_unseen: (2, False),
     done_too_soon: (0, False),
 }
 """A history that shows each: its seed, and whether applications count from 1."""
