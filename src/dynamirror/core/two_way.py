@@ -226,8 +226,6 @@ class TwoWay(Removing, Carrying):
 
     def _put_again(self, record: StreamRecord, old: View, new: View) -> bool:
         """Tell whether a lowered image was replaced by the one that our mirror had put before."""
-        if old.rank.version >= new.rank.version:
-            return False
         row = row_key(self.mesh.mirror, record.key)
         rank, placed = self._placed.get(row, (None, ""))
         if rank != new.rank:  # another process saw it: an application that counts takes one step

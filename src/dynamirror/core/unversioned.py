@@ -130,6 +130,6 @@ class Raising(Reconciling):
         if not self._hidden:
             return None
         hidden = self._hidden.pop(row_key(self.mesh.mirror, record.key), None)
-        if hidden is None or hidden.record.new_image is None or record.old_image is None:
+        if hidden is None or record.old_image is None:
             return None
-        return hidden if same(hidden.record.new_image, record.old_image) else None
+        return hidden if same(hidden.record.new_image or {}, record.old_image) else None

@@ -1,0 +1,239 @@
+"""What the two-way rules do where simulated histories seldom or never lead."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from itertools import repeat
+from typing import Any
+
+import pytest
+
+from dynamirror.core.carry import restarted
+from dynamirror.core.conflict import PART_BYTES, Loss, Reason, journal_rows
+from dynamirror.core.ledger import Mark, Tombstone
+from dynamirror.core.mesh import REMEMBERED_MAX, Answer, Ask, Delete, Mesh, Replica, Skip, remember
+from dynamirror.core.rank import fit
+from dynamirror.core.reconcile import ATTEMPTS_MAX
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.rows import FORMAT
+from dynamirror.core.stamp import Stamp
+from dynamirror.core.two_way import TwoWay
+from dynamirror.core.values import Wire
+from dynamirror.errors import NewerFormatError, UnfitError
+
+MESH = Mesh("m", tuple(Replica(name, "T", "L", "J") for name in "ABC"))
+KEYS: Wire = {"id": {"S": "k"}}
+NOW_MS = 1_700_000_000_000
+HELD = Answer(held=True)
+
+
+@pytest.fixture
+def rules() -> TwoWay:
+    """The rules of the consumer of B, the second strongest of three."""
+    return TwoWay(MESH, "B")
+
+
+def image(version: int | None, value: str = "x", stamp: Stamp | None = None) -> Wire:
+    item = {**KEYS, "value": {"S": value}}
+    if version is not None:
+        item["version"] = {"N": str(version)}
+    if stamp is not None:
+        item["_mirror"] = TwoWay(MESH, "B").marks.wire(stamp)
+    return item
+
+
+def stamp(version: int, origin: str, **seen: int) -> Stamp:
+    return Stamp(TwoWay(MESH, "B").peers.rank(version, origin), seen)
+
+
+def record(
+    old: Wire | None, new: Wire | None, number: int = 10, name: str = "MODIFY", key: str = "k"
+) -> StreamRecord:
+    return StreamRecord(
+        number, name, ("S", key), {"id": {"S": key}}, new, old, NOW_MS / 1_000, by_ttl=False
+    )
+
+
+def carried_out(
+    steps: Generator[Ask, Answer, Any], answers: Iterable[Answer] = repeat(HELD)
+) -> tuple[Any, list[Ask]]:
+    """Carry steps out with these answers; return what they return, and what they asked."""
+    asked = []
+    left = iter(answers)
+    try:
+        ask = next(steps)
+        while True:
+            asked.append(ask)
+            ask = steps.send(next(left, HELD))
+    except StopIteration as end:
+        return end.value, asked
+
+
+def buried(rules: TwoWay, version: int, origin: str, mark: Mark | None = None) -> Wire:
+    """Return a ledger's row with a tombstone."""
+    grave = Tombstone(rules.peers.rank(version, origin), {}, NOW_MS // 1_000 + 100, mark)
+    values = rules.ledger.bury("L", "k", grave, 0)["ExpressionAttributeValues"]
+    row = {"version": values[":v"], "origin": values[":o"], "seen": values[":n"]}
+    return row | {"until": values[":u"]} | ({"mark": values[":m"]} if mark else {})
+
+
+def test_a_record_that_changes_nothing_is_not_forwarded(rules: TwoWay) -> None:
+    """Some servers write records for writes that change nothing, or show neither image."""
+    same = image(5)
+
+    assert carried_out(rules.local(record(same, dict(same)), NOW_MS)) == (Skip.UNCHANGED, [])
+    assert carried_out(rules.local(record(None, None), NOW_MS)) == (Skip.UNCHANGED, [])
+
+
+def test_nothing_is_carried_of_a_key_that_has_nothing(rules: TwoWay) -> None:
+    """A copy or a redrive of a key without item and tombstone writes nothing anywhere."""
+    for judge in (rules.resync, rules.redriven):
+        verdict, asked = carried_out(judge(record(None, None), NOW_MS))
+        assert verdict is Skip.UNCHANGED
+        assert [ask.operation for ask in asked] == ["GetItem"]
+
+
+def test_a_delete_of_which_no_tombstone_tells_is_unfit(rules: TwoWay) -> None:
+    """It can't be told any more what the delete outranks: a person must look."""
+    with pytest.raises(UnfitError, match="verify"):
+        carried_out(rules.redriven(record(None, None, name="REMOVE"), NOW_MS))
+
+
+def test_what_is_redriven_without_a_version_is_raised(rules: TwoWay) -> None:
+    """An item that has no version yet is made a proper write first; that flows as its own."""
+    verdict, asked = carried_out(rules.redriven(record(None, image(None)), NOW_MS))
+
+    assert verdict is Skip.RAISED
+    assert [ask.operation for ask in asked] == ["GetItem", "UpdateItem", "UpdateItem"]
+
+
+def test_a_tombstone_that_outranks_the_item_is_redriven_in_its_place(rules: TwoWay) -> None:
+    """The item is about to be removed again: others get the delete."""
+    row = buried(rules, 9, "A", Mark(3, 9))
+    verdict, _ = carried_out(
+        rules.redriven(record(None, image(5)), NOW_MS), [Answer(held=True, item=row)]
+    )
+
+    assert isinstance(verdict, Delete)
+    assert (verdict.rank.version, verdict.tombstone.mark) == (9, None)
+
+
+def test_versions_end_where_numbers_do(rules: TwoWay) -> None:
+    """Above 38 digits nothing can be ordered: it is parked, and nothing is rounded."""
+    assert fit(10**37 - 1) == 10**37 - 1
+    with pytest.raises(UnfitError, match="no version is left"):
+        fit(10**37)
+    highest = image(10**37 - 1, "old")
+    with pytest.raises(UnfitError):
+        carried_out(rules.local(record(highest, image(10**37 - 1, "new")), NOW_MS))
+
+
+def test_a_newer_ledger_is_not_guessed_at(rules: TwoWay) -> None:
+    with pytest.raises(NewerFormatError):
+        rules.ledger.entry({"format": {"N": str(FORMAT + 1)}}, 0)
+
+
+def test_a_stamp_without_a_version_is_not_ours(rules: TwoWay) -> None:
+    """Whoever else uses the attribute is told so, and nothing of his is lost."""
+    strange = image(1) | {"_mirror": {"M": {"version": None, "origin": {"S": "A"}}}}
+    with pytest.raises(UnfitError, match="not ours"):
+        rules.marks.view(strange, "B")
+
+
+def test_large_losers_are_kept_in_parts(rules: TwoWay) -> None:
+    """Two images may have 800 KB, a row 400 KB: the first part is written last, and tells."""
+    loser = image(5, "l" * PART_BYTES)
+    rank = rules.peers.rank(5, "B")
+    loss = Loss(record(None, loser), loser, rank, image(6), rank, Reason.OVERWRITTEN)
+    rows = list(journal_rows("m", 90, loss))
+
+    assert ["reason" in row for row in rows] == [False, True]
+    assert rows[-1]["parts"] == {"N": "2"}
+    text = "".join(row["images"]["S"] for row in reversed(rows))
+    assert loser["value"]["S"] in text
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    """A hot table can't fill memory; what was noted first is forgotten first."""
+    memory: dict[str, int] = {}
+    for number in range(REMEMBERED_MAX + 5):
+        remember(memory, str(number), number)
+
+    assert len(memory) == REMEMBERED_MAX
+    assert "4" not in memory
+
+
+def test_what_is_hidden_of_one_key_says_nothing_of_another(rules: TwoWay) -> None:
+    """A change of another key is judged by itself, and costs no request."""
+    other = image(7, "another's")
+    carried_out(
+        rules.local(record(image(5), image(5, "kept")), NOW_MS),
+        [HELD, Answer(held=False, item=other)],
+    )
+
+    _, asked = carried_out(rules.local(record(image(1), image(2), key="k2"), NOW_MS))
+    assert asked == []
+
+
+def test_an_item_that_goes_on_changing_is_left_to_its_next_record(rules: TwoWay) -> None:
+    """Between two looks it may always have changed; its own records end that."""
+    back = image(5, stamp=stamp(5, "A"))
+    row = Answer(held=True, item=buried(rules, 9, "A"))
+    answers = [row, *[Answer(held=False, item=back)] * ATTEMPTS_MAX]
+    verdict, asked = carried_out(rules.local(record(None, back), NOW_MS), answers)
+
+    assert verdict is Skip.OUTRANKED
+    assert [ask.operation for ask in asked] == ["GetItem", *["DeleteItem"] * ATTEMPTS_MAX]
+
+
+def test_an_unversioned_write_that_another_delete_removed_is_journaled(rules: TwoWay) -> None:
+    """The floor, which outlives the process, tells that the image was never forwarded."""
+    floor = rules.ledger.raise_floor(
+        "L", "k", rules.peers.rank(5, "B"), by=8, until=NOW_MS // 1_000 + 100, now_s=0
+    )["ExpressionAttributeValues"]
+    row = buried(rules, 9, "A") | {"floor": floor[":f"], "floor_until": floor[":u"]}
+    verdict, asked = carried_out(
+        rules.local(record(image(4, "kept"), None), NOW_MS), [Answer(held=True, item=row), HELD]
+    )
+
+    assert verdict is Skip.OUTRANKED
+    assert [ask.request["TableName"] for ask in asked] == ["L", "J"]
+
+
+def test_a_counter_that_started_again_after_a_delete_here_was_not_seen(rules: TwoWay) -> None:
+    """The mark of our own delete tells: what was made after it, with a version up to its, is new,
+    whatever version the save that went over it had seen before.
+    """
+    rank = rules.peers.rank
+    grave = Tombstone(rank(6, "B"), {"A": 7, "B": 6}, 0, Mark(9, 6))
+
+    made_again = record(image(2), image(8, stamp=stamp(8, "A", B=2)), number=10)
+    assert restarted(grave, rank(2, "B"), rank(8, "A"), {"B": 6}, made_again)
+    before = record(image(2), image(8, stamp=stamp(8, "A", B=2)), number=8)
+    assert not restarted(grave, rank(2, "B"), rank(7, "A"), {"B": 6}, before)
+
+
+def test_a_put_that_lands_twice_is_told_from_an_application_that_counts() -> None:
+    """Over a lowered version, the mirror's own image comes back as a whole: what it went over is
+    journaled. Another process, which did not see it placed, goes by the step that a counter takes.
+    """
+    placed = image(40, "placed", stamp(40, "A"))
+    lowered = image(38, "lowered", stamp(40, "A"))
+    counted = image(39, "lowered", stamp(40, "A"))
+
+    def journaled(rules: TwoWay, old: Wire, new: Wire) -> bool:
+        _, asked = carried_out(rules.local(record(old, new), NOW_MS))
+        return any(ask.request["TableName"] == "J" for ask in asked)
+
+    there = TwoWay(MESH, "B")
+    carried_out(there.local(record(placed, lowered), NOW_MS))
+    assert journaled(there, counted, placed)
+    assert not journaled(there, counted, {**placed, "value": {"S": "counted"}})
+
+    another = TwoWay(MESH, "B")
+    assert journaled(another, lowered, placed)
+    assert not journaled(another, counted, placed)
+
+
+def test_a_mesh_names_its_tables(rules: TwoWay) -> None:
+    assert {rules.table_of(name) for name in "ABC"} == {"T"}
