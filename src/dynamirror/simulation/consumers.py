@@ -12,81 +12,21 @@ A replica that is away has its changes parked, and is brought up to date when it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
-from dynamirror.core.mesh import Answer, Ask, Delete, Judgement, Put, Skip, Verdict
+from dynamirror.core.mesh import Answer, Ask, Judgement, Skip, Verdict
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
-from dynamirror.core.values import Wire, decode, key_of, opened
+from dynamirror.core.values import decode, opened
 from dynamirror.simulation.applications import shown
 from dynamirror.simulation.chance import Ticket
-from dynamirror.simulation.replicas import JOURNAL, KEY, KEY_NAME, TABLE, Place
+from dynamirror.simulation.legs import Carried, Leg, Line, Progress
+from dynamirror.simulation.replicas import JOURNAL, TABLE, Place
 
 BATCH_MAX = 4
-KEYS: Wire = {KEY: {"S": KEY_NAME}}
 
 Tell = Callable[[str], None] | None
 """Takes the story's lines; None where nobody listens, for most histories go untold."""
-
-
-class Line:
-    """Requests that follow one another: ``ask`` is the one to send, None once there are no more."""
-
-    __slots__ = ("_on_end", "_steps", "ask")
-
-    def __init__(self, steps: Generator[Ask, Answer, Any], on_end: Callable[[Any], None]) -> None:
-        self.ask: Ask | None = None
-        self._steps = steps
-        self._on_end = on_end
-
-    def advance(self, answer: Answer | None = None) -> None:
-        """Go on to the next request, given the answer to the last."""
-        try:
-            self.ask = next(self._steps) if answer is None else self._steps.send(answer)
-        except StopIteration as end:
-            self.ask = None
-            self._on_end(end.value)
-
-
-@dataclass(slots=True)
-class Progress:
-    """A record that was read, and how many things of it are still to be done."""
-
-    end: int
-    """How many records of the stream are read with it."""
-    open: int = 1
-
-
-@dataclass(slots=True)
-class Carried:
-    """A verdict on its way to one replica, perhaps of several records."""
-
-    verdict: Put | Delete
-    of: list[Progress]
-
-
-@dataclass(slots=True)
-class Leg:
-    """What is on its way to one other replica."""
-
-    name: str
-    waiting: deque[Carried] = field(default_factory=deque)
-    sent: Carried | None = None
-    line: Line | None = None
-    away: bool = False
-    parked: bool = False
-    """Whether the key waits to be redriven; changes after that wait behind."""
-    anew: bool = False
-    """Whether it was parked again meanwhile."""
-    removed: bool = False
-    """Whether its newest parked change is a removal."""
-    redrive: Line | None = None
-
-    @property
-    def idle(self) -> bool:
-        return not (self.waiting or self.sent or self.away or self.parked or self.redrive)
 
 
 class Consumer:
@@ -106,9 +46,9 @@ class Consumer:
         self.unseen: list[str] = []
         """Values that it removed and never heard of: an answer was lost, or it died over it."""
         self.zombies: list[Ask] = []
-        self.legs = [Leg(name) for name in self.rules.others]
+        self.legs = [Leg(name, self) for name in self.rules.others]
         self._places = places
-        self._clock = clock
+        self.clock = clock
         self._tell = tell
         self._checkpoint = 0
         self._read = 0
@@ -138,7 +78,7 @@ class Consumer:
         if self._judging is None:
             self._next(ticket)
         for leg in self.legs:
-            self._set_out(leg)
+            leg.set_out()
         lines = [line for line in self._lines() if line.ask is not None]
         if not lines:
             return
@@ -179,8 +119,7 @@ class Consumer:
         self._waiting.clear()
         self._underway.clear()
         for leg in self.legs:
-            leg.waiting.clear()
-            leg.sent = leg.line = leg.redrive = None
+            leg.forget()
         self._read = self._done = self._checkpoint
 
     def leave_out(self, ticket: Ticket) -> None:
@@ -189,15 +128,9 @@ class Consumer:
         if leg.away:
             leg.away = False
         else:
-            leg.away = True
-            for line in (leg.line, leg.redrive):
-                if line is not None:
-                    self._give_up(line, ticket)
-            carried = [*([leg.sent] if leg.sent else []), *leg.waiting]
-            leg.sent = leg.line = leg.redrive = None
-            leg.waiting.clear()
-            for one in carried:
-                self._park(leg, one)
+            for line in leg.lines():
+                self._give_up(line, ticket)
+            leg.leave()
         if self._tell:
             self._tell(f"{leg.name} is {'away' if leg.away else 'back'} for {self.name}'s consumer")
 
@@ -207,9 +140,10 @@ class Consumer:
             leg.away = False
 
     def _lines(self) -> Iterator[Line]:
-        for line in (self._judging, *(one for leg in self.legs for one in (leg.line, leg.redrive))):
-            if line is not None:
-                yield line
+        if self._judging is not None:
+            yield self._judging
+        for leg in self.legs:
+            yield from leg.lines()
 
     def _give_up(self, line: Line, ticket: Ticket) -> None:
         ask = line.ask
@@ -250,7 +184,7 @@ class Consumer:
         self._judging.advance()
 
     def _judgement(self, record: StreamRecord) -> Judgement:
-        return self.rules.local(record, self._clock())
+        return self.rules.local(record, self.clock())
 
     def _judged(self, record: StreamRecord, progress: Progress, verdict: Verdict) -> None:
         if self._tell:
@@ -263,60 +197,11 @@ class Consumer:
         if not isinstance(verdict, Skip):
             for leg in self.legs:
                 progress.open += 1
-                self._carry(leg, Carried(verdict, [progress]))
-        self._settle([progress])
+                leg.take(Carried(verdict, [progress]))
+        self.settle([progress])
 
-    def _carry(self, leg: Leg, carried: Carried) -> None:
-        if leg.away or (leg.parked and leg.redrive is None):
-            self._park(leg, carried)
-            return
-        last = leg.waiting[-1] if leg.waiting else None
-        both = self.rules.joined(last.verdict, carried.verdict) if last else None
-        if both is not None and last is not None:
-            leg.waiting[-1] = Carried(both, [*last.of, *carried.of])
-        else:
-            leg.waiting.append(carried)
-
-    def _park(self, leg: Leg, carried: Carried) -> None:
-        leg.parked = leg.anew = True
-        leg.removed = isinstance(carried.verdict, Delete)
-        self._settle(carried.of)
-
-    def _set_out(self, leg: Leg) -> None:
-        """Send what waits for a replica; bring it up to date first, if its changes are parked."""
-        if leg.parked and not leg.away and leg.redrive is None:
-
-            def released(_: None) -> None:
-                leg.redrive = None
-
-            leg.redrive = Line(self._redriven(leg), released)
-            leg.redrive.advance()
-        if leg.line is None and leg.waiting and not leg.parked:
-            sent = leg.sent = leg.waiting.popleft()
-
-            def arrived(_: None) -> None:
-                leg.sent = leg.line = None
-                self._settle(sent.of)
-
-            leg.line = Line(self.rules.remote(sent.verdict, leg.name, self._clock()), arrived)
-            leg.line.advance()
-
-    def _redriven(self, leg: Leg) -> Generator[Ask, Answer, None]:
-        """Carry what is here now to a replica that lacks changes."""
-        while leg.parked:
-            leg.anew = False
-            request = {"TableName": TABLE, "Key": KEYS, "ConsistentRead": True}
-            answer = yield Ask(self.name, "GetItem", request)
-            name, now_ms = "REMOVE" if leg.removed else "MODIFY", self._clock()
-            record = StreamRecord(
-                0, name, key_of(KEYS), KEYS, answer.item, None, now_ms / 1_000, by_ttl=False
-            )
-            verdict = yield from self.rules.redriven(record, now_ms)
-            if not isinstance(verdict, Skip):
-                yield from self.rules.remote(verdict, leg.name, self._clock())
-            leg.parked = leg.anew
-
-    def _settle(self, of: list[Progress]) -> None:
+    def settle(self, of: list[Progress]) -> None:
+        """Count one thing less to be done of these, and move over what is done."""
         for progress in of:
             progress.open -= 1
         while self._underway and not self._underway[0].open:
@@ -332,43 +217,6 @@ class Consumer:
             told = _shown(ask, answer, place)
             self._tell(f"{self.name}'s consumer, {told}{' ' * bool(note)}{note}")
         return answer
-
-
-class Copier(Consumer):
-    """A backfill or a redrive of one replica: it carries what it finds there to all others, beside
-    the consumer of its stream. What it found may have changed by then.
-    """
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.wanted = 0
-
-    @property
-    def drained(self) -> bool:
-        return self._idle and not self.wanted
-
-    def oldest_s(self, now_s: float) -> float:
-        return now_s if self.drained else 0.0  # what it found is of no known age
-
-    def save(self) -> None:
-        """Do nothing: it keeps no position, but starts from the item."""
-
-    def crash(self, ticket: Ticket) -> None:
-        super().crash(ticket)
-        self.wanted += 1
-
-    def _next(self, ticket: Ticket) -> None:
-        del ticket
-        if not self.wanted or not all(leg.idle for leg in self.legs):
-            return
-        self.wanted -= 1
-        item = self._places[self.name].item(KEY_NAME)
-        image = None if item is None else dict(item)
-        record = StreamRecord(0, "INSERT", key_of(KEYS), KEYS, image, None, 0.0, by_ttl=False)
-        self._judge(record, Progress(0))
-
-    def _judgement(self, record: StreamRecord) -> Judgement:
-        return self.rules.resync(record, self._clock())
 
 
 def _shown(ask: Ask, answer: Answer, place: Place) -> str:

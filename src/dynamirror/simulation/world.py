@@ -12,7 +12,8 @@ from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation import checkers
 from dynamirror.simulation.applications import Applications
 from dynamirror.simulation.chance import Ticket
-from dynamirror.simulation.consumers import Consumer, Copier
+from dynamirror.simulation.consumers import Consumer
+from dynamirror.simulation.copiers import Copier
 from dynamirror.simulation.profiles import Profile
 from dynamirror.simulation.repairs import Repairs
 from dynamirror.simulation.replicas import KEY_NAME, LEDGER, NAMES, Place, mesh_of
