@@ -2,8 +2,8 @@
 
 Where it differs from AWS: it takes any Python for a function's runtime and runs them all with the
 ``python3`` of its own path, ignores what is unlike a plain stream in event source mappings
-(partial responses, bisecting, destinations), and leaves a table's time to live off. Nothing of a
-template is taken out for it: it knows every type of ours.
+(partial responses, bisecting, destinations), calls every mapping of a stack enabled, and leaves a
+table's time to live off. Nothing of a template is taken out for it but one call of a state machine.
 """
 
 from __future__ import annotations

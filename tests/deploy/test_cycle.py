@@ -21,11 +21,15 @@ from tests.deploy.emulated import (
 )
 
 from dynamirror.cli import deploy
+from dynamirror.config.model import Mirror
 from dynamirror.deploy import rollout, shares
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Stack
 from dynamirror.deploy.template import Runtime, template
+from dynamirror.engine.backfill import Backfill
 from dynamirror.errors import Exit
+from dynamirror.runtimes.process import backfill_of
+from dynamirror.wiring import Wiring
 
 ONE_WAY = """
 [mirrors.stories]
@@ -320,6 +324,35 @@ def test_a_mapping_waits_for_the_copy(aws: Cloud) -> None:
     assert aws.keys(THERE, "Copy") == ["a"]
     aws.put(HERE, "Stories", "b")
     wait(lambda: aws.keys(THERE, "Copy") == aws.keys(THERE, "Stories") == ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("guard", "follows"), [("order", "false"), ("item", "false"), ("ledger", "true")]
+)
+def test_a_table_is_copied_when_its_guard_wants_it(
+    guard: str, follows: str, aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the stream waits, where a copy can't be told from something newer; else beside it, for
+    a stream keeps changes for a day only. (Told by the stack: whatever a template says, the server
+    calls each of its mappings enabled.)
+    """
+    config = aws.config(ONE_WAY.format(guard=guard))
+    aws.create_table(HERE, "Stories")
+    states: list[str] = []
+
+    def seen(wiring: Wiring, mirror: Mirror) -> Backfill:
+        (stack,) = aws.client("cloudformation").describe_stacks()["Stacks"]
+        states.extend(
+            each["ParameterValue"]
+            for each in stack["Parameters"]
+            if each["ParameterKey"] == "StoriesEnabled"
+        )
+        return backfill_of(wiring, mirror)
+
+    monkeypatch.setattr(deploy, "backfill_of", seen)
+
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+    assert states == [follows]
 
 
 def test_a_stream_that_was_made_anew_is_followed_after_a_copy(aws: Cloud) -> None:

@@ -87,7 +87,7 @@ def mapping(consumer: Consumer) -> Json:
         "Properties": {
             "EventSourceArn": {"Ref": f"{consumer.id}StreamArn"},
             "FunctionName": {"Ref": f"{consumer.id}Function"},
-            "Enabled": {"Ref": f"{consumer.id}Enabled"},
+            "Enabled": {"Fn::If": [f"{consumer.id}Follows", True, False]},
             "StartingPosition": "TRIM_HORIZON",
             "BatchSize": BATCH_RECORDS,
             "MaximumBatchingWindowInSeconds": WINDOW_S,

@@ -85,6 +85,8 @@ def _conditions(stack: Stack) -> Iterator[tuple[str, Json]]:
     if stack.consumers:
         yield "HasAlarmTopic", _is_not({"Ref": "AlarmTopic"}, "")
         yield "HasKeys", _is_not({"Fn::Join": ["", {"Ref": "KeyArns"}]}, "")
+    for one in stack.consumers:
+        yield f"{one.id}Follows", {"Fn::Equals": [{"Ref": f"{one.id}Enabled"}, "true"]}
     ids = [names.table_id(ours.place.table) for ours in stack.tables]
     ids += [names.logical(writer.name) for writer in stack.writers]
     for each in ids:
