@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 # The embedded DynamoDB-compatible server that tests and demo run; started on loopback only.
 SERVER_PACKAGE := ministack==1.5.33
 
-.PHONY: help demo test lint coverage bench soak clean
+.PHONY: help demo test lint coverage docs bench soak clean
 
 help:
 	@echo "make demo      two regions on this machine: tables copied, changes followed, all compared;"
@@ -17,6 +17,7 @@ help:
 	@echo "make test      every test, those against a real server included"
 	@echo "make lint      format, lint, types, direction of imports"
 	@echo "make coverage  the pure core's tests reach every branch of it"
+	@echo "make docs      the manual as a website, docs/_build/index.html"
 	@echo "make bench     the benchmarks, side by side with the peers"
 	@echo "make soak      the fault tests at full size (about half an hour)"
 	@echo "make clean     remove the virtual environments and caches"
@@ -41,6 +42,10 @@ coverage: $(VENV)/dev
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='src/dynamirror/core/*' --show-missing --fail-under=100
 
+docs: $(VENV)/docs
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs docs/_build
+	@echo "docs/_build/index.html"
+
 bench: $(VENV)/dev $(SERVER)/ready
 	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m bench $(or $(ARGS),--json bench/build/bench.json --plot bench/build/bench.svg)
 
@@ -48,7 +53,7 @@ soak: $(VENV)/dev $(SERVER)/ready
 	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m tests.soak $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(SERVER) .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/build
+	rm -rf $(VENV) $(SERVER) .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/build docs/_build
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed and '$(PYTHON)' is not there: install it, or say where: make PYTHON=/path/to/python3.11"; exit 2; }
@@ -63,6 +68,10 @@ $(VENV)/ready: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/dev: $(VENV)/ready
 	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/docs: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
 $(SERVER)/ready: $(VENV)/bin/python
