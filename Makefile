@@ -9,17 +9,18 @@ BIN    := $(VENV)/bin
 # The embedded DynamoDB-compatible server that tests and demo run; started on loopback only.
 SERVER_PACKAGE := ministack==1.5.33
 
-.PHONY: help demo test lint coverage docs bench soak clean
+.PHONY: help demo test lint coverage docs bench screenshots soak clean
 
 help:
 	@echo "make demo      two regions on this machine: tables copied, changes followed, all compared;"
-	@echo "               with SERVE=1 it goes on afterwards, to be tried by hand"
+	@echo "               with SERVE=1 a dashboard shows it, and it goes on afterwards, to be tried"
 	@echo "make test      every test, those against a real server included"
 	@echo "make lint      format, lint, types, direction of imports"
 	@echo "make coverage  the pure core's tests reach every branch of it"
 	@echo "make docs      the manual as a website, docs/_build/index.html"
 	@echo "make bench     the benchmarks, side by side with the peers"
 	@echo "make soak      the fault tests at full size (about half an hour)"
+	@echo "make screenshots  the dashboard's pictures in docs/images"
 	@echo "make clean     remove the virtual environments and caches"
 
 demo: $(VENV)/ready $(SERVER)/ready
@@ -48,6 +49,10 @@ docs: $(VENV)/docs
 
 bench: $(VENV)/dev $(SERVER)/ready
 	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m bench $(or $(ARGS),--json bench/build/bench.json --plot bench/build/bench.svg)
+
+screenshots: $(VENV)/dev
+	@$(BIN)/python -m tests.web.browser
+	@$(BIN)/python -m tests.web.screenshots
 
 soak: $(VENV)/dev $(SERVER)/ready
 	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m tests.soak $(ARGS)

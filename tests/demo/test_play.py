@@ -15,6 +15,7 @@ from dynamirror.config.load import load
 from dynamirror.demo.play import Ended, Row, Script, configuration, play
 from dynamirror.demo.server import EmbeddedServer
 from dynamirror.engine.compared import Compared
+from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.copier import Copied
 from dynamirror.engine.suspects import Drift
 from dynamirror.wiring import Wiring
@@ -36,6 +37,9 @@ class Seen:
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
+
+    def running(self, consumers: Sequence[Consumer]) -> None:
+        self.titles["running"] |= {one.links.mirror.title for one in consumers}
 
     def copied(self, title: str, _: Copied) -> None:
         self.titles["copied"].add(title)
@@ -88,5 +92,6 @@ def test_every_side_is_shown(played: tuple[Ended, Seen]) -> None:
     """The display has a row per consumer: one-way mirrors one, two-way mirrors one per replica."""
     _, seen = played
 
+    assert seen.titles["running"] == seen.titles["mirrored"]
     assert seen.titles["mirrored"] == {"stories", "sessions/us-east-1", "sessions/eu-west-1"}
     assert len(seen.acts) == 5

@@ -6,6 +6,7 @@ To look yourself: python -m tests.web.stand
 from __future__ import annotations
 
 import asyncio
+import math
 import tempfile
 import threading
 import time
@@ -246,7 +247,7 @@ def session(name: str, version: int, page: str, **more: Wire) -> Wire:
     return {"id": {"S": name}, "version": {"N": str(version)}, "page": {"S": page}, **more}
 
 
-def eventful(stand: Stand) -> None:
+def eventful(stand: Stand, name: str = HOSTILE, note: str = HOSTILE) -> None:
     """Have it that a region is behind, a key parked, and writes conflict, one of them hostile."""
     stand.ahead_ms = -2 * 3_600_000
     for number in range(40):
@@ -257,22 +258,27 @@ def eventful(stand: Stand) -> None:
     baskets: tuple[Wire, Wire] = ({"L": [{"N": "7"}]}, {"L": [{"N": "7"}, {"N": "9"}]})
     stand.put(US, "Sessions", session("session-0007", 4, "checkout", basket=baskets[0]))
     stand.put(EU, "Sessions", session("session-0007", 4, "basket", basket=baskets[1]))
-    stand.put(US, "Sessions", session(HOSTILE, 2, "home", note={"S": HOSTILE}))
-    stand.put(EU, "Sessions", session(HOSTILE, 2, "search", note={"S": f"{HOSTILE} too"}))
+    stand.put(US, "Sessions", session(name, 2, "home", note={"S": note}))
+    stand.put(EU, "Sessions", session(name, 2, "search", note={"S": f"{note} too"}))
     stand.throttled = {AP}
     stand.run()
+
+
+def busy(stand: Stand, seconds: float) -> None:
+    """Have applications write for so long, at a rate that wavers."""
+    began, number = time.monotonic(), 0
+    while time.monotonic() < began + seconds:
+        number += 1
+        stand.put(US, "Stories", story(f"story-{number % 40:03d}", number))
+        stand.put(EU, "Sessions", session(f"session-{number % 20}", number, "home"))
+        time.sleep(0.04 + 0.03 * math.sin(number / 40))
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Stand(Path(folder), THREE) as stand:
         eventful(stand)
         print(f"{stand.url}#token={TOKEN.replace(' ', '%20')}")  # noqa: T201
-        number = 0
-        while True:
-            number += 1
-            stand.put(US, "Stories", story(f"story-{number % 40:03d}", number))
-            stand.put(EU, "Sessions", session(f"session-{number % 20}", number, "home"))
-            time.sleep(0.05)
+        busy(stand, float("inf"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import sys
 import tempfile
@@ -13,7 +14,8 @@ import click
 
 from dynamirror.aws.client import connect
 from dynamirror.aws.credentials import EnvironmentCredentials
-from dynamirror.cli.arguments import open_output
+from dynamirror.cli.address import Address, HostPort
+from dynamirror.cli.arguments import open_output, patiently
 from dynamirror.cli.output import Live, Output, Progressing
 from dynamirror.cli.wording import counted
 from dynamirror.config.load import load
@@ -21,17 +23,23 @@ from dynamirror.config.model import Place, Transport
 from dynamirror.demo.play import Ended, Row, Script, configuration, keep_running, play
 from dynamirror.demo.server import EmbeddedServer
 from dynamirror.engine.compared import Compared
+from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.copier import Copied
 from dynamirror.engine.suspects import Drift
 from dynamirror.errors import Exit
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import run
+from dynamirror.runtimes.watching import Watch
+from dynamirror.web.serving import AddressError
+from dynamirror.web.serving import dashboard as dashboard_at
 from dynamirror.wiring import Wiring
 
 # What the embedded server takes; the user's own credentials and proxies stay out of it.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 HEADER = ("  mirror", "state", "written", "read", "applied", "lag ms", "in flight", "retries")
+
+DASHBOARD = "127.0.0.1:8787"
 
 BY_HAND = """
 The mirrors go on; end them with Ctrl-C. From another terminal:
@@ -53,12 +61,19 @@ class Shown:
     One display at a time: an act's is opened when it first has something to show.
     """
 
-    def __init__(self, output: Output, acts: contextlib.ExitStack) -> None:
+    def __init__(
+        self, output: Output, acts: contextlib.ExitStack, watch: Watch | None = None
+    ) -> None:
         self._output = output
+        self._watch = watch
         self._acts = acts
         self._progress: Progressing | None = None
         self._live: Live | None = None
         self._ticks = 0
+
+    def running(self, consumers: Sequence[Consumer]) -> None:
+        if self._watch is not None:
+            self._watch.attach(consumers)
 
     def act(self, sentence: str) -> None:
         self._acts.close()
@@ -108,7 +123,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     default=sys.executable,
     help="The Python that has the embedded server installed; `make demo` sees to it.",
 )
-@click.option("--serve", is_flag=True, help="Keep mirroring afterwards, to try it by hand.")
+@click.option(
+    "--serve", is_flag=True, help="Serve the dashboard, and keep mirroring to try it by hand."
+)
+@click.option(
+    "--dashboard",
+    type=HostPort(),
+    default=DASHBOARD,
+    show_default=True,
+    help="Where --serve serves it; a free port if that one is taken.",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(1, 3_600),
@@ -117,7 +141,9 @@ def _cells(row: Row) -> tuple[str, ...]:
     help="How long applications write.",
 )
 @click.pass_context
-def command(ctx: click.Context, server_python: str, *, serve: bool, seconds: float) -> None:
+def command(
+    ctx: click.Context, server_python: str, *, serve: bool, dashboard: Address, seconds: float
+) -> None:
     """See a mirror at work: two regions on this machine, no AWS account.
 
     Two populated tables are copied from us-east-1 to eu-west-1, applications go on writing while
@@ -141,8 +167,13 @@ def command(ctx: click.Context, server_python: str, *, serve: bool, seconds: flo
         config = Path(folder, "mirrors.toml")
         config.write_text(configuration(server.url))
         wiring = Wiring(load(str(config)), connect=connected)
-        by_hand = _by_hand(server.url, config) if serve else None
-        ctx.exit(run(_main(wiring, output, Script(seconds=seconds), by_hand)))
+        script = Script(seconds=seconds)
+        if not serve:
+            ctx.exit(run(_main(wiring, output, script, None)))
+        looking = Wiring(load(str(config)), connect=patiently(connected))
+        watch = Watch(looking, shlex.quote(str(config)))
+        by_hand = _by_hand(server.url, config)
+        ctx.exit(run(_served(wiring, output, script, watch, at=dashboard, by_hand=by_hand)))
 
 
 def _by_hand(url: str, config: Path) -> str:
@@ -150,16 +181,43 @@ def _by_hand(url: str, config: Path) -> str:
     return BY_HAND.format(url=url, config=config, program=Path(sys.argv[0]).resolve())
 
 
-async def _main(wiring: Wiring, output: Output, script: Script, by_hand: str | None) -> Exit:
+async def _served(
+    wiring: Wiring,
+    output: Output,
+    script: Script,
+    watch: Watch,
+    *,
+    at: Address,
+    by_hand: str,
+) -> Exit:
+    """Play beside a dashboard that may do everything: nothing here is anybody's."""
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(watch.wiring.close)
+        try:
+            page = await stack.enter_async_context(dashboard_at(watch, *at, writes=True))
+        except AddressError:
+            elsewhere = at._replace(port=0)
+            page = await stack.enter_async_context(dashboard_at(watch, *elsewhere, writes=True))
+        output.say(f"The dashboard: {page}", "bold")
+        return await _main(wiring, output, script, watch, by_hand)
+
+
+async def _main(
+    wiring: Wiring,
+    output: Output,
+    script: Script,
+    watch: Watch | None,
+    by_hand: str = "",
+) -> Exit:
     output.say("Two regions of DynamoDB run on this machine; nothing leaves it.")
     try:
         with contextlib.ExitStack() as acts:
-            ended = await play(wiring, script, Shown(output, acts))
+            ended = await play(wiring, script, Shown(output, acts, watch))
         if not _told(output, ended):
             return Exit.FINDING
-        if by_hand is not None:
+        if watch is not None:
             output.say(by_hand)
-            await keep_running(wiring)
+            await keep_running(wiring, script, Shown(output, contextlib.ExitStack(), watch))
     finally:
         await wiring.close()
     return Exit.DONE

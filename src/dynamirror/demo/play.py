@@ -33,6 +33,9 @@ REGIONS = ("us-east-1", "eu-west-1")
 
 TICK_S = 0.25
 
+LEISURE = 8
+"""While somebody tries it by hand, applications write this many times slower."""
+
 QUIET_TICKS = 4
 """Looks in a row that must find nothing left: what one side applies is another's to read."""
 
@@ -104,6 +107,9 @@ class Stage(Protocol):
     def note(self, sentence: str) -> None:
         """Say what came of it."""
 
+    def running(self, consumers: Sequence[Consumer]) -> None:
+        """Take what runs the mirrors from now on."""
+
     def copied(self, title: str, copied: Copied) -> None:
         """Show how far a backfill is."""
 
@@ -154,6 +160,7 @@ async def play(wiring: Wiring, script: Script, stage: Stage) -> Ended:
 
     stage.act(f"dynamirror run: follow, while {sessions.TABLE} is written in both regions at once")
     consumers = [consumer_of(wiring, mirror) for mirror in mirrors]
+    stage.running(consumers)
     running = [asyncio.create_task(consumer.run()) for consumer in consumers]
     engine = asyncio.gather(*running)
     try:
@@ -172,11 +179,19 @@ async def play(wiring: Wiring, script: Script, stage: Stage) -> Ended:
     return Ended(dict(zip(names, compared, strict=True)), dict(reasons.most_common()), example)
 
 
-async def keep_running(wiring: Wiring) -> None:
-    """Go on mirroring until cancelled, for somebody who wants to try it by hand."""
+async def keep_running(wiring: Wiring, script: Script, stage: Stage) -> None:
+    """Go on mirroring until cancelled, for somebody who wants to try it by hand.
+
+    The applications go on too, at their leisure: there is something to see.
+    """
+    consumers = [consumer_of(wiring, mirror) for mirror in wiring.config.mirrors]
+    stage.running(consumers)
+    later = msgspec.structs.replace(script, seed=script.seed + len(consumers))
     async with asyncio.TaskGroup() as tasks:
-        for mirror in wiring.config.mirrors:
-            tasks.create_task(consumer_of(wiring, mirror).run())
+        for consumer in consumers:
+            tasks.create_task(consumer.run())
+        for one, per_second in _applications(wiring, later):
+            tasks.create_task(one.run(float("inf"), per_second / LEISURE))
 
 
 def _api(wiring: Wiring, mirror: Mirror, place: Place) -> DynamoDB:

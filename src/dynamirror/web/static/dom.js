@@ -26,8 +26,8 @@ function patch(parent, wanted, inSvg) {
     const key = one.attrs.key;
     let node = key === undefined ? there : keyed.get(key);
     if (!node || node.tag !== one.tag || node.key !== key) node = made(one, inSvg);
+    update(node, one, inSvg || one.tag === "svg"); // before it is shown: animations begin at once
     if (node !== there) parent.insertBefore(node, there);
-    update(node, one, inSvg || one.tag === "svg");
   });
   while (parent.childNodes.length > wanted.length) parent.lastChild.remove();
 }

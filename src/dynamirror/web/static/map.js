@@ -12,6 +12,7 @@ export function map(mirrors, rates, narrow) {
   const places = [...new Map(links.flatMap(({ from, to }) => [from, to]).map((one) => [one.id, one])).values()]
     .sort((a, b) => links.filter((one) => one.from.id === b.id).length - links.filter((one) => one.from.id === a.id).length || (a.id < b.id ? -1 : 1));
   if (places.length > 2) size.h += narrow ? 60 : 80;
+  else if (!narrow) size.h = 290;
   const spots = new Map(places.map((one, n) => [one.id, spot(n, places.length, size, narrow)]));
   filled(spots, size);
   const taken = [...spots.values()].map(({ x, y }) => ({ x, y, w: size.box[0], h: size.box[1] }));

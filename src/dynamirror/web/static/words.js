@@ -37,6 +37,7 @@ export const badge = (state) => h("span", { class: `badge ${state}` }, shape(sta
 export function span(ms) {
   if (ms === null || ms === undefined) return "unknown";
   if (ms === 0) return "0 s";
+  if (ms < 100) return `${Math.round(ms)} ms`;
   const s = ms / 1000;
   if (s >= 7200) return `${(s / 3600).toFixed(1)} h`;
   if (s >= 120) return `${(s / 60).toFixed(1)} min`;
