@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from dynamirror.core.servers import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,6 +68,8 @@ class Place:
     profile: str | None = None
     role_arn: str | None = None
     external_id: str | None = None
+    server: Kind = Kind.DYNAMODB
+    """Which server answers; another endpoint than AWS's is taken for a compatible one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dynamirror.config import problems
 from dynamirror.config.model import Place
 from dynamirror.config.problems import MISSING, Problem, UnfitError
 from dynamirror.config.relations import Spot, is_elsewhere
+from dynamirror.core.servers import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,7 @@ PLACE: Mapping[str, Parser] = {
     "profile": problems.text,
     "role_arn": problems.role_arn,
     "external_id": problems.external_id,
+    "server": problems.choice(Kind),
 }
 
 
@@ -51,7 +53,7 @@ VIEW: Mapping[str, Parser] = {
 TARGET = {**PLACE, **VIEW}
 
 # Without a fault in these it is known which table a place means.
-IDENTITY = [key for key in PLACE if key not in ("name", "external_id")]
+IDENTITY = [key for key in PLACE if key not in ("name", "external_id", "server")]
 
 
 def places_of(
@@ -92,6 +94,8 @@ def place_of(
         return None
     if "account" in fields and not is_elsewhere(fields.get("endpoint_url")):
         fields["table"] = problems.addressed(fields["table"], fields["region"], fields["account"])
+    if is_elsewhere(fields.get("endpoint_url")):
+        fields.setdefault("server", Kind.COMPATIBLE)
     # A name that is unfit is told as such, and not again as taken: a path is nobody's name.
     fields.setdefault("name", path if "name" in raw else fields["region"])
     return Spot(path, Place(**fields), view)

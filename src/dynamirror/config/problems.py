@@ -222,6 +222,12 @@ def of_place(path: str, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> It
             fields["table"],
             "dynamirror keeps its own state there; name your table",
         )
+    if fields.get("server", "dynamodb") != "dynamodb" and "endpoint_url" not in raw:
+        yield Problem(
+            f"{path}.server",
+            fields["server"],
+            'it has an address of its own: add endpoint_url, such as "http://localhost:8000"',
+        )
     if "external_id" in raw and "role_arn" not in raw:
         yield Problem(
             f"{path}.external_id",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamirror.config.model import Guard, OneWay, Place, Side
 from dynamirror.config.problems import MISSING, OURS, Problem, arn, bare
+from dynamirror.core.servers import habits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ def between(mirrors: Sequence[Declared]) -> Iterator[Problem]:
     yield from dict.fromkeys(_ours(mirrors, tables))
     yield from _cycles(mirrors, tables)
     yield from _readers(mirrors, tables)
+    yield from _beyond(mirrors)
 
 
 def same_table(one: Place, other: Place) -> bool:
@@ -208,6 +210,21 @@ def _readers(mirrors: Sequence[Declared], tables: _Tables) -> Iterator[Problem]:
                     _label(one.source),
                     "a stream takes two readers, and two mirrors read this one already: "
                     "give one of them the targets of this",
+                )
+
+
+def _beyond(mirrors: Sequence[Declared]) -> Iterator[Problem]:
+    """Yield what a server does not do."""
+    for declared in mirrors:
+        guards = {mirror.guard for mirror in declared.mirrors}
+        for spot in declared.targets:
+            habits = habits_of(spot.place.server)
+            if Guard.LEDGER in guards and not habits.transactions:
+                yield Problem(
+                    f"{declared.path}.guard",
+                    Guard.LEDGER,
+                    f"{habits.title} ({spot.path}) has no transactions: "
+                    'set guard = "item" or "order"',
                 )
 
 

@@ -30,6 +30,7 @@ from dynamirror.config.model import Mirror, Place, Side
 from dynamirror.config.relations import same_table
 from dynamirror.core.lineage import Shard
 from dynamirror.core.progress import Position
+from dynamirror.core.servers import habits_of
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.history import read_elsewhere, shards_of, why_lost
 from dynamirror.engine.parking import Parking
@@ -40,8 +41,8 @@ from dynamirror.errors import Exit, HistoryLostError, NotFoundError
 from dynamirror.ports import Clock, DynamoDB
 
 SETTLE_S = 5.0
-"""How long a change may take from its writer's answer to the stream. DynamoDB takes milliseconds;
-ScyllaDB Alternator holds changes back for 10 s."""
+"""How long a change may take from its writer's answer to the stream, beyond the time for which the
+server holds changes back. DynamoDB takes milliseconds."""
 
 STARTING_S = 15.0
 """For so long a stream that nobody has read may be one that an engine is about to read."""
@@ -93,7 +94,8 @@ class Barrier:
         self.standings: list[Standing] = []
         self._gates = gates
         self._rounds = rounds
-        self._settle_s = settle_s
+        held_back = (habits_of(gate.source.server).visible_after_s for gate in gates)
+        self._settle_s = settle_s + max(held_back, default=0.0)
 
     async def wait(self, on_look: Callable[[Sequence[Standing]], None]) -> None:
         """Return when all are drained, or when one can't be; cancel to give up earlier."""
@@ -143,6 +145,11 @@ class Gate:
         self._listed: list[str] = []
         self._parked_keys = 0
         self._parked_at_s = 0.0
+
+    @property
+    def source(self) -> Place:
+        """Where what is waited for is written."""
+        return self._mirror.source
 
     def begin(self) -> None:
         """Begin a round: what has been written by now is waited for."""

@@ -29,7 +29,7 @@ from dynamirror.engine.pulse import Rate
 from dynamirror.engine.recovery import Recovery
 from dynamirror.engine.redrive import Redriver
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.shard import Reading
+from dynamirror.engine.shard import Reading, reading_of
 from dynamirror.engine.source import stream_of
 from dynamirror.engine.viewed import VIEWS_ROW, changed_views, note_views
 from dynamirror.errors import (
@@ -73,7 +73,7 @@ class Consumer:
         self._lease = lease
         self._clock = clock
         self._backoff = backoff
-        self._reading = reading or Reading()
+        self._reading = reading or reading_of(links.mirror.source.server)
         self._crew = Crew()
         self._rate = Rate(self._applied)
         self._follower: Follower | None = None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from dynamirror.config.model import Guard, Mirror, Place, Side
+from dynamirror.core.servers import habits_of
 from dynamirror.core.values import Wire
 from dynamirror.engine import sample
 from dynamirror.engine.charges import Cost, cost
@@ -34,6 +35,7 @@ from dynamirror.engine.needs import (
     wrong_keys,
 )
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.servers import of_isolation, of_server
 from dynamirror.engine.source import Table
 from dynamirror.engine.surroundings import Surroundings
 from dynamirror.engine.trials import Trials, trial_key
@@ -99,6 +101,7 @@ class Preflight:
             self._found += of_source(mirror, source)
             items = await self._sample()
             self._found += sample.findings(mirror, items)
+            await self._isolation(mirror.source, source)
             await self._stream(source)
         await asyncio.gather(*(self._target(target, source) for target in mirror.targets))
         await asyncio.gather(*(self._ours(ours) for ours in tables_of_ours(mirror)))
@@ -153,6 +156,7 @@ class Preflight:
         if answer is None:
             return None
         table = Table(answer["Table"])
+        self._found += of_server(self._mirror, place, table)
         if not table.active:
             status = table.description.get("TableStatus")
             self._unusable(place, f"the table is {status}, not ACTIVE", "wait until it is ACTIVE")
@@ -168,6 +172,12 @@ class Preflight:
         told = answer.get("TimeToLiveDescription", {})
         on = told.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
         return str(told.get("AttributeName")) if on else ""
+
+    async def _isolation(self, place: Place, table: Table) -> None:
+        """See whether conditions hold against all writes, where a server lets that be chosen."""
+        if habits_of(place.server).isolation_tag:
+            tags = await tags_of(self._api(place), table, BACKOFF)
+            self._found += of_isolation(self._mirror, place, tags)
 
     async def _seen(self, place: Place, table: Table, expires_by: str | None) -> Seen:
         """Return all that is known of a table; what may not be looked at, isn't."""
@@ -210,6 +220,7 @@ class Preflight:
             return
         api = self._api(target)
         self._targets[target] = api, table
+        await self._isolation(target, table)
         await self._trials.writes(api, target, table.key_names, table.key_types)
         if source is None:
             return

@@ -22,7 +22,7 @@ from dynamirror.engine.follow import Follower
 from dynamirror.engine.history import shards_of, why_lost
 from dynamirror.engine.mesh import mesh_of
 from dynamirror.engine.reads import Item
-from dynamirror.engine.shard import Reading
+from dynamirror.engine.shard import Reading, reading_of
 from dynamirror.engine.sites import Site, each
 from dynamirror.engine.source import stream_of
 from dynamirror.errors import ConditionFailedError, UnfitError
@@ -38,7 +38,7 @@ class Rebuild:
         self._site = site
         self._others = others
         self._clock = clock
-        self._reading = reading or Reading()
+        self._reading = reading or reading_of(site.side.source.server)
         mesh = mesh_of(site.side)
         self._mesh = mesh
         self._marks: Marks = TwoWay(mesh, site.name).marks

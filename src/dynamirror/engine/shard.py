@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dynamirror.core.limits import GET_RECORDS_MAX
+from dynamirror.core.pairs import Pairs
 from dynamirror.core.progress import Position, Progress
 from dynamirror.core.record import Page, StreamRecord, page_of
+from dynamirror.core.servers import Kind, habits_of
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.errors import (
@@ -42,6 +44,30 @@ class Reading:
     """Pages of all shards together that are read and not yet applied; a page is at most 1 MB."""
     discover_s: float = 10.0
     """Time between two looks for new shards, but for those that follow a shard's end at once."""
+    visible_after_s: float = 0.0
+    """How long the stream holds a change back."""
+    pairs: bool = False
+    """Whether a put may come as two records."""
+
+
+def reading_of(server: Kind) -> Reading:
+    """Return how a server's streams are read.
+
+    What a stream holds back for seconds need not be asked for four times in each; and of hundreds
+    of shards most are silent.
+    """
+    habits, usual = habits_of(server), Reading()
+    if not habits.shards_many:
+        return usual
+    poll_s, delay_s = 4 * usual.poll_s, habits.visible_after_s
+    return Reading(
+        poll_s=poll_s,
+        idle_poll_s=4 * usual.idle_poll_s,
+        idle_after=usual.idle_after // 4,
+        drained_after=usual.drained_after + int(delay_s / poll_s),
+        visible_after_s=delay_s,
+        pairs=habits.puts_in_pairs,
+    )
 
 
 UNREAD_MS = 5_000
@@ -82,13 +108,15 @@ class ShardReader:
         self._hand_over = hand_over
         self._clock = clock
         self._gate = gate
-        self._pages = pages
+        self._slots = pages
         self._reading = reading
         self._backoff = backoff
         self._read_to = position.sequence_number
         self._digits = position.digits
         self._read_at_ms = clock()
         self._catching_up = self._read_at_ms - position.read_until_ms > BEHIND_MS
+        self._unread_ms = UNREAD_MS + int(reading.visible_after_s * 1_000)
+        self._pairs = Pairs() if reading.pairs else None
         self._empty = 0
         self._empty_since_ms = 0
         self._settled = asyncio.Event()
@@ -113,15 +141,13 @@ class ShardReader:
             except NotFoundError as error:
                 self._check_gone(error)
                 break
-            if page.records:
-                await self._pages.acquire()
-                await self._gate.wait()  # a pause that came while we asked holds for the answer
-                self._take(page)
-            else:
+            await self._take(page.records, page.digits)
+            if not page.records:
                 self._note_empty()
             iterator = page.next_iterator
             if iterator is not None and len(page.records) < GET_RECORDS_MAX:
                 await asyncio.sleep(self._pause_s())
+        await self._take((), self._digits)
         await self.settled()
         self.progress.finish()
         self.drained = True
@@ -139,7 +165,7 @@ class ShardReader:
         if self._catching_up:
             return max(0, now_ms - self.progress.position.read_until_ms)
         unread_ms = self.unread_ms(now_ms)
-        return unread_ms if unread_ms > UNREAD_MS else 0
+        return unread_ms if unread_ms > self._unread_ms else 0
 
     def unread_ms(self, now_ms: int) -> int:
         """Return for how long the stream has told nothing of the shard."""
@@ -151,20 +177,27 @@ class ShardReader:
             self._settled.clear()
             await self._settled.wait()
 
-    def _take(self, page_read: Page) -> None:
-        records, self._digits = page_read.records, page_read.digits
+    async def _take(self, answer: Sequence[StreamRecord], digits: int) -> None:
+        """Hand over what an answer has, and what was held back of the one before."""
+        if answer:
+            self._read_to, self._digits = answer[-1].sequence_number, digits
+            self._empty = 0
+            self.drained = False
+        records = answer if self._pairs is None else self._pairs.whole(answer)
+        if not records:
+            return
+        await self._slots.acquire()
+        await self._gate.wait()  # a pause that came while we asked holds for the answer
         last = records[-1]
-        self._empty = 0
-        self.drained = False
         self.records += len(records)
-        self._read_to = last.sequence_number
         created_at_ms = int(last.created_at * 1_000)
-        self._catching_up = self._read_at_ms - created_at_ms > UNREAD_MS
+        self._catching_up = self._read_at_ms - created_at_ms > self._unread_ms
         since_ms = int(records[0].created_at * 1_000)
-        page = self.progress.hand_in(last.sequence_number, created_at_ms, self._digits, since_ms)
+        number = last.sequence_number
+        page = self.progress.hand_in(number, created_at_ms, self._digits, since_ms)
 
         def done() -> None:
-            self._pages.release()
+            self._slots.release()
             self.applied += len(records)
             self.progress.settle(page)
             self._settled.set()

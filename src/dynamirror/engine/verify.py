@@ -16,6 +16,7 @@ import msgspec
 from dynamirror.config.model import Place
 from dynamirror.core.drift import End, Sight, sampled
 from dynamirror.core.prices import read_units
+from dynamirror.core.servers import habits_of
 from dynamirror.core.values import Key
 from dynamirror.engine.checkpoints import VERIFIED_ROW, Checkpoints
 from dynamirror.engine.compared import EVERYTHING, Compared, Estimate, Method, Scope
@@ -155,12 +156,14 @@ class Verifier:
             Reads(self._source, mirror.source.table, table.key_names, self._backoff),
             Reads(api, place.table, showing.key_names, self._backoff),
         )
+        ends = (mirror.source, place)
+        held_back_s = max(habits_of(one.server).visible_after_s for one in ends)
         suspects = Suspects(
             sight,
             showing,
             reads,
             lag_ms=self._lag.ms,
-            settle_ms=int(self._scope.settle_s * 1_000),
+            settle_ms=int((self._scope.settle_s + held_back_s) * 1_000),
             clock=self._clock,
             on_drift=self._found,
         )
