@@ -13,6 +13,7 @@ import pytest
 from dynamirror.config.load import ONE_WAY, TWO_WAY, load
 from dynamirror.config.model import Deletes, Guard, OneWay, OnPoison, Place, Side, Transport
 from dynamirror.config.places import PLACE, VIEW
+from dynamirror.config.routes import ENDPOINT, ROUTE, Route
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
@@ -36,6 +37,8 @@ def test_every_key_has_its_row() -> None:
     assert list(rows("A mirror")) == list(ONE_WAY)
     assert list(rows("A two-way mirror")) == [key for key in TWO_WAY if key not in ONE_WAY]
     assert list(rows("A place")) == list(PLACE)
+    assert list(rows("A route")) == list(ROUTE)
+    assert list(rows("An endpoint")) == list(ENDPOINT)
 
 
 def defaults(model: type[OneWay | Place]) -> dict[str, str]:
@@ -95,3 +98,13 @@ def test_every_choice_is_shown(kind: type[StrEnum]) -> None:
     *most, last = (f'`"{each}"`' for each in kind)
 
     assert f"{', '.join(most)} or {last}" in types
+
+
+def test_every_default_of_a_route_is_the_models() -> None:
+    """What isn't written is what the reference says."""
+    given = {each.name: each.default for each in fields(Route) if each.default is not MISSING}
+    told = {key: default for key, (_, default) in rows("A route").items() if default != "required"}
+
+    assert given.pop("mirrors") == ()
+    assert told.pop("mirrors") == "all"
+    assert told == {key: f"`{json.dumps(value)}`" for key, value in given.items()}

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "conflicts": "List the writes that lost a conflict, or bring one back.",
     "deploy": "Put a mirror on AWS and have it follow its streams.",
     "destroy": "Take a mirror off AWS again.",
+    "route": "Lead one name to whatever region is near and well.",
     "template": "Write what a mirror needs on AWS as files.",
     "package": "Write the zip that functions on AWS run.",
     "replica": "Have a replica join a two-way mirror at work, or leave it.",

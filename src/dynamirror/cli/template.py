@@ -11,8 +11,10 @@ from dynamirror.cli.arguments import open_output, reporting, runtime_options
 from dynamirror.cli.sites import shares_option, stack_name_option
 from dynamirror.config.load import as_written, load
 from dynamirror.deploy import names
+from dynamirror.deploy.route_template import route_templates
+from dynamirror.deploy.routing import routing_of
 from dynamirror.deploy.stacks import stacks_of
-from dynamirror.deploy.template import Runtime
+from dynamirror.deploy.template import Runtime, text
 from dynamirror.deploy.written import files, protections
 
 
@@ -68,7 +70,8 @@ def command(
     """Write what a mirror needs on AWS as files.
 
     One CloudFormation template for each account and region that has work to do: role, function,
-    event source mapping, log, alarms, dashboard, the tables of dynamirror's own. The same
+    event source mapping, log, alarms, dashboard, the tables of dynamirror's own; for each route
+    one with its records and health checks, and one for each region with alarms for them. The same
     configuration gives the same text, so that a diff tells what changes. `dynamirror deploy` does
     the same and all the rest; this is for who deploys in another way, or wants to read it first.
 
@@ -80,8 +83,9 @@ def command(
     """  # noqa: D301 - click reads the \b
     del ctx
     output = open_output(as_json=as_json, verbose=verbose)
+    loaded = load(config)
     stacks = stacks_of(
-        load(config),
+        loaded,
         as_written(config)[1],
         name=names.stack_name(config, stack_name),
         home=account,
@@ -90,6 +94,9 @@ def command(
     told = files(stacks, Runtime(python=python, architecture=arch), form)
     if protect_targets:
         told |= protections(stacks, operators)
+    for route in loaded.routes:
+        templates = route_templates(routing_of(route, loaded, account))
+        told |= {name: text(made) for name, made in templates.items()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in told.items():
         (folder / name).write_text(content, encoding="utf-8")
