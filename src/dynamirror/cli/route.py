@@ -10,7 +10,7 @@ import click
 from dynamirror.aws.control import BotocoreControlPlane
 from dynamirror.cli.arguments import open_output, reporting
 from dynamirror.cli.output import Output
-from dynamirror.cli.sites import SIGNS, profile_option
+from dynamirror.cli.sites import SIGNS
 from dynamirror.config.load import load
 from dynamirror.config.model import Config
 from dynamirror.config.routes import Route
@@ -29,7 +29,6 @@ from dynamirror.runtimes.process import run
 @click.option("--yes", is_flag=True, help="Do it; without this the plan is only shown.")
 @click.option("--remove", is_flag=True, help="Take away what this command made.")
 @click.option("--route", "name", metavar="NAME", help="Only this route; without it, every one.")
-@profile_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -40,7 +39,6 @@ def command(
     yes: bool,
     remove: bool,
     name: str | None,
-    profiles: tuple[tuple[str, str], ...],
 ) -> None:
     """Lead one name to whatever region is near and well.
 
@@ -63,7 +61,7 @@ def command(
         known = ", ".join(one.name for one in loaded.routes) or "none: add a table [routes.NAME]"
         asked = f"no route {name!r}; it has" if name else "no route; it has"
         raise ConfigError(f"{config} has {asked} {known} (docs/configuration.md, 'A route')")
-    run(_route(output, loaded, routes, dict(profiles), yes=yes, remove=remove))
+    run(_route(output, loaded, routes, yes=yes, remove=remove))
     ctx.exit(Exit.DONE)
 
 
@@ -71,18 +69,20 @@ async def _route(
     output: Output,
     config: Config,
     routes: list[Route],
-    profiles: dict[str, str],
     *,
     yes: bool,
     remove: bool,
 ) -> None:
-    accounts = Accounts(BotocoreControlPlane, profiles)
+    accounts = Accounts(BotocoreControlPlane, {})
     told, idle = [], True
     try:
-        home = await accounts.learn_home(HOME_OF_ROUTE_53)
 
         def control(region: str) -> ControlPlane:
-            return accounts.at(Site(home, region))
+            return accounts.at(Site("", region))  # one's own credentials: those of the zone
+
+        config = await accounts.told(config)
+        caller = await control(HOME_OF_ROUTE_53).call("sts", "GetCallerIdentity")
+        home = caller["Account"]
 
         # All are looked at before anything is changed: one that can't be made shows first.
         planned = []

@@ -124,8 +124,8 @@ class Router:
             name = self._routing.route.domain
             yield Step(action="Remove", what="record", name=name, told=record_told(settings))
         for one in self._obsolete_checks():
-            told: str = one.settings.get("FullyQualifiedDomainName", one.settings["Type"])
-            yield Step(action="Remove", what="health check", name=one.id, told=told)
+            looks_at = one.settings.get("FullyQualifiedDomainName") or one.settings["Type"]
+            yield Step(action="Remove", what="health check", name=one.id, told=looks_at)
         for region, name in self._obsolete_alarms():
             yield Step(action="Remove", what="alarm", name=name, told=region)
 
