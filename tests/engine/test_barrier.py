@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from tests.engine.test_follow import pass_s
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import SOURCE, TARGET, World
+from tests.engine.world import SOURCE, TARGET, World, change
 
 from dynamirror.config.model import OneWay, OnPoison, Place, Side
 from dynamirror.core.progress import Position
@@ -194,16 +194,16 @@ def test_parked_keys_are_not_drained() -> None:
         world = World(on_poison=OnPoison.PARK)
         world.put("a")
         await world.consumer().run(once=True)
-        row = {"k": {"S": "r"}, "seq": {"S": "1"}}
-        item = {**row, "mirror": {"S": "stories"}, "code": {"S": "x"}}
-        world.source.perform("PutItem", {"TableName": world.mirror.parked, "Item": item})
+        parking, key = world.links.parking_of(1), ("S", "a")
+        await parking.park(change("a", 1), TARGET.name, None)
         standing = await Waiting(world)(within_s=30)
         assert (standing.drained, standing.parked_keys, standing.why) == (
             False,
             1,
             "1 key is parked",
         )
-        world.source.perform("DeleteItem", {"TableName": world.mirror.parked, "Key": row})
+        rows = [row async for row in parking.rows_of(key)]
+        await parking.release(TARGET.name, key, rows, await parking.listing(TARGET.name, key))
         assert (await Waiting(world)()).drained
 
     run(main)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.engine.regions import BACKOFF, Regions
+from tests.engine.regions import BACKOFF, TARGET, Regions
+from tests.engine.world import change
 
 from dynamirror.core.facts import Report
 from dynamirror.core.progress import Position
@@ -20,8 +21,8 @@ from dynamirror.observe.status import State, Status, judged
 HOUR_MS = 3_600_000
 
 
-def status(regions: Regions, is_dead: Callable[[str], bool] = lambda _: False) -> Status:
-    parking = Parking(
+def parking_of(regions: Regions) -> Parking:
+    return Parking(
         regions.us,
         regions.mirror.parked,
         "stories",
@@ -29,12 +30,15 @@ def status(regions: Regions, is_dead: Callable[[str], bool] = lambda _: False) -
         clock=lambda: regions.now_ms,
         backoff=BACKOFF,
     )
+
+
+def status(regions: Regions, is_dead: Callable[[str], bool] = lambda _: False) -> Status:
     facts = asyncio.run(
         look(
             regions.mirror,
             regions.us,
             regions.checkpoints(),
-            parking,
+            parking_of(regions),
             now_ms=regions.now_ms,
             is_dead=is_dead,
             backoff=BACKOFF,
@@ -90,14 +94,11 @@ def hold(regions: Regions, **told: Any) -> None:
 
 
 def park(regions: Regions, *keys: str) -> None:
-    for key in keys:
-        item = {
-            "k": {"S": key},
-            "seq": {"S": "1"},
-            "mirror": {"S": "stories"},
-            "code": {"S": "UnfitError"},
-        }
-        regions.us.perform("PutItem", {"TableName": "Stories-dynamirror-parked", "Item": item})
+    async def main() -> None:
+        for number, key in enumerate(keys):
+            await parking_of(regions).park(change(key, number), TARGET.name, None)
+
+    asyncio.run(main())
 
 
 def test_before_init_a_mirror_is_not_started() -> None:

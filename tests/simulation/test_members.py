@@ -96,7 +96,8 @@ class Members(World):
         return Site(side, api, checkpoints, lease, backoff, site.links)
 
     def joining(self, who: str = "joiner", life: Life | None = None) -> Joining:
-        return Joining(self.sites(who, life), AP, clock=now_ms, backoff=Backoff())
+        backoff = Backoff(draw=self.chance.random)
+        return Joining(self.sites(who, life), AP, clock=now_ms, backoff=backoff)
 
     async def join(
         self,

@@ -34,6 +34,7 @@ from dynamirror.core.mesh import (
     Put,
     Skip,
     Steps,
+    Verdict,
     remember,
 )
 from dynamirror.core.rank import Rank
@@ -134,16 +135,22 @@ class TwoWay(Removing, Carrying):
         """Return what makes up for changes that other replicas lack: as ``resync``, and they may
         lack the tombstone too, by which an item that is here is about to be removed again.
 
-        Raises UnfitError for what can't be told of any more.
+        The record's old image is None unless nobody judged those changes: then it is the highest
+        that they tell of. Raises UnfitError for what can't be told of any more, or not yet.
         """
-        tombstone = (yield from self._read(record, now_ms)).tombstone
         image = record.new_image
         new = None if image is None else self.marks.view(image, self.here)
+        if record.old_image is not None:
+            old = self.marks.view(record.old_image, self.here)
+            verdict = yield from self._unjudged(record, old, new, now_ms)
+            if verdict is not None:
+                return verdict
+        tombstone = (yield from self._read(record, now_ms)).tombstone
         if tombstone is not None and (new is None or tombstone.rank >= new.rank):
             return self._buried(record, tombstone)
         if new is None and record.event_name == "REMOVE":
             raise UnfitError(
-                "it was deleted so long ago that no tombstone tells of it any more: compare with "
+                "it was deleted, and nothing tells any more which version of it: compare with "
                 "`dynamirror verify`"
             )
         if new is None:
@@ -151,6 +158,24 @@ class TwoWay(Removing, Carrying):
         if not new.versioned:
             return (yield from self._unversioned(record, None, new, now_ms))
         return self._put(record, dict(tombstone.seen) if tombstone else {}, new)
+
+    def _unjudged(
+        self, record: StreamRecord, old: View, new: View | None, now_ms: int
+    ) -> Generator[Ask, Answer, Verdict | None]:
+        """Judge what is here now as one change of the highest version that was here before.
+
+        None: it is to be carried as it is, or the tombstone that outranks it.
+        """
+        if new is None and record.event_name != "REMOVE":
+            raise UnfitError("it was deleted, and the stream is still to tell of that: try again")
+        if new is None:
+            verdict = yield from self._removed(record, old, now_ms)
+            return verdict if isinstance(verdict, Delete) else None
+        if new.placed or self.raises(old.rank, new.rank):
+            return None
+        if same(record.old_image or {}, record.new_image or {}):
+            return None
+        return (yield from self._unversioned(record, old, new, now_ms))
 
     def _buried(self, record: StreamRecord, tombstone: Tombstone) -> Delete:
         row = row_key(self.mesh.mirror, record.key)

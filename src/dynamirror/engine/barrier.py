@@ -202,10 +202,7 @@ class Gate:
         """Return how many keys are parked; where some are, that stays true for a while."""
         now_s = asyncio.get_running_loop().time()
         if not self._parked_keys or now_s - self._parked_at_s >= PARKED_LOOK_S:
-            try:
-                self._parked_keys = len({row["k"] async for row in self._parking.rows()})
-            except NotFoundError:
-                self._parked_keys = 0
+            self._parked_keys = await self._parking.count()
             self._parked_at_s = now_s
         return self._parked_keys
 

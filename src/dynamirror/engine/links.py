@@ -13,6 +13,7 @@ from dynamirror.core.values import Wire
 from dynamirror.engine.apply import Applier
 from dynamirror.engine.limiter import Limiter, Pace
 from dynamirror.engine.meter import Budget
+from dynamirror.engine.parked import images_of
 from dynamirror.engine.parking import LeftOut, OnLeft, Parking
 from dynamirror.engine.pulse import Heartbeat
 from dynamirror.engine.retry import Backoff
@@ -159,10 +160,15 @@ class Links:
             f"{self.mirror.parked}"
         )
 
-    def moves(self, name: str, keys: Wire) -> bool:
-        """Tell whether an item with such keys may change its key at a target."""
+    def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> Wire | None:
+        """Return what a redrive need know of a key's item before its parked changes, ``rows``.
+
+        Where a view moves items, a target may still have it under the key that it had there.
+        """
         view = self.views.get(name)
-        return view is not None and view.lens(keys).moves
+        if view is None or not view.lens(keys).moves:
+            return None
+        return next((old for old, _ in images_of(rows)), None)
 
     def rules(self, place: Place, epoch: int) -> Rules:
         """Return how requests to a target are spelled."""

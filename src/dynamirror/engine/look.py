@@ -64,7 +64,7 @@ async def look(
         shards=await shards_of(source, table.stream, backoff),
         known=known,
         parts=await _parts(checkpoints, known),
-        parked_keys=await _parked_keys(parking),
+        parked_keys=await parking.count(),
         unversioned_keys=len(await reported(mirror, checkpoints)) if reports(mirror) else 0,
         now_ms=now_ms,
     )
@@ -180,10 +180,3 @@ def _without_dead(known: Known, is_dead: Callable[[str], bool]) -> Known:
     if known.lease is not None and is_dead(known.lease["owner"]):
         return msgspec.structs.replace(known, lease=None)
     return known
-
-
-async def _parked_keys(parking: Parking) -> int:
-    try:
-        return len({row["k"] async for row in parking.rows()})
-    except NotFoundError:
-        return 0

@@ -6,11 +6,14 @@ A record's own part is carried out once, then every other replica's, each in a l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 from dynamirror.config.model import Place, Side, Unversioned
 from dynamirror.core.mesh import Mesh, Replica
+from dynamirror.core.rank import Rank
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Key, Wire
@@ -18,11 +21,13 @@ from dynamirror.engine.apply import Applier
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.limiter import Limiter
 from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links
+from dynamirror.engine.parked import images_of
 from dynamirror.engine.replicas import CarryTarget, JudgeTarget, MeshTarget
 from dynamirror.engine.reported import fill, rules_of
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.targets import Target
 from dynamirror.engine.underway import Batch, Write
+from dynamirror.errors import UnfitError
 from dynamirror.ports import Clock, DynamoDB
 
 if TYPE_CHECKING:
@@ -142,10 +147,20 @@ class MeshLinks(Links):
             return [record for record in records if view.holds_keys(record.keys)]
         return records
 
-    def moves(self, name: str, keys: Wire) -> bool:
-        """Tell that no item of a two-way mirror does."""
-        del name, keys
-        return False
+    def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> Wire | None:
+        """Return the image of the highest rank that the parked changes tell of, if they are of
+        those that were never judged. None: of the others, or none of theirs has a rank.
+        """
+        if name != self.mirror.source.name:
+            return None
+        found: list[tuple[Rank, Wire]] = []
+        for old, new in images_of(rows):
+            # An item that wasn't there had no version: rank 0.
+            for image in (keys if old is None else old, new):
+                with contextlib.suppress(UnfitError):
+                    if image is not None:
+                        found.append((self._rules.marks.view(image, name).rank, image))
+        return max(found, key=itemgetter(0), default=(None, None))[1]
 
     async def open(
         self,

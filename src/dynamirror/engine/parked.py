@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Key, Wire, decode, encode, key_of, row_key
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import ConditionFailedError
+from dynamirror.errors import ConditionFailedError, NotFoundError
 from dynamirror.ports import Clock, DynamoDB
 
 PARKED_DAYS = 90
@@ -72,16 +73,12 @@ class Parked:
                 int(entry["listing"].rpartition("#")[2]),
             )
 
-    async def rows(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield every parked change of the mirror, without its images."""
-        request = {
-            "FilterExpression": "#m = :m AND attribute_exists(#c)",
-            "ExpressionAttributeNames": {"#m": "mirror", "#c": "code"},
-            "ExpressionAttributeValues": {":m": {"S": self._mirror}},
-        }
-        async for entry in self._pages("Scan", request):
-            entry.pop("images", None)
-            yield entry
+    async def count(self) -> int:
+        """Return how many keys have parked changes; before `init` made the table, none."""
+        try:
+            return len({key_of(listed.keys) async for listed in self.listed()})
+        except NotFoundError:
+            return 0
 
     async def rows_of(self, key: Key) -> AsyncIterator[dict[str, Any]]:
         """Yield all rows of one key, oldest change first."""
@@ -140,6 +137,7 @@ class Parked:
             keys=record.keys,
             sequence_number=str(record.sequence_number),
             created_at=int(record.created_at),
+            by_ttl=record.by_ttl or None,
             code=code,
             error=error,
             parked_at=now_ms,
@@ -206,13 +204,15 @@ def target_of(row_of_ours: dict[str, Any]) -> str:
     return target
 
 
-def first_old_image(rows: Sequence[dict[str, Any]]) -> Wire | None:
-    """Return what the oldest of a key's parked changes replaced; ``rows`` come oldest first."""
-    first = rows[0]["seq"].rpartition("#")[0]
-    parts = [row for row in rows if row["seq"].startswith(f"{first}#") and "images" in row]
-    text = "".join(row["images"] for row in parts)
-    image: Wire | None = decode(text.encode())["old"] if text else None
-    return image
+def images_of(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[Wire | None, Wire | None]]:
+    """Yield the old and the new image of each of a key's parked changes; ``rows`` come oldest
+    first.
+    """
+    for _, some in groupby(rows, lambda row: row["seq"].rpartition("#")[0]):
+        text = "".join(row.get("images", "") for row in some)
+        if text:
+            images = decode(text.encode())
+            yield images["old"], images["new"]
 
 
 def _parts(text: bytes) -> Iterator[str]:

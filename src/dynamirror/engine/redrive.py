@@ -23,7 +23,7 @@ from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.claim import Claim
 from dynamirror.engine.lease import Lease
 from dynamirror.engine.links import Links
-from dynamirror.engine.parked import first_old_image, target_of
+from dynamirror.engine.parked import target_of
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.targets import Target
 from dynamirror.errors import DynamirrorError, RefusedError, ServiceError, UnfitError
@@ -181,17 +181,16 @@ class Redriver:
         target = self._links.target(newest["target"], int(newest["seq"].partition("#")[0]))
         image = await self._image(keys)
         mirror, event = self._links.mirror, newest["event_name"]
-        # Where a view moves items, the target may still have it under the key it had before.
-        old = first_old_image(rows) if self._links.moves(newest["target"], keys) else None
+        old = self._links.before(newest["target"], keys, rows)
         all_deletes = (mirror.deletes, mirror.ttl_deletes) == (Deletes.MIRROR, Deletes.MIRROR)
         if image is None and not all_deletes and event != "REMOVE":
             # Its delete is one that the mirror ignores, or is still to come from the stream.
             return
         event = event if event == "REMOVE" else "MODIFY"
-        number = int(newest["sequence_number"])
+        number, by_ttl = int(newest["sequence_number"]), "by_ttl" in newest
         for _ in range(ROUNDS_MAX):
             await self._send(
-                target, StreamRecord(number, event, key, keys, image, old, 0.0, by_ttl=False)
+                target, StreamRecord(number, event, key, keys, image, old, 0.0, by_ttl)
             )
             if self._held or mirror.guard is not Guard.ORDER or mirror.copies_beside:
                 return
