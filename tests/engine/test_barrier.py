@@ -162,7 +162,6 @@ def test_nothing_is_written_for_it() -> None:
             "GetShardIterator",
             "GetRecords",
             "Query",
-            "Scan",
         }
 
     run(main)

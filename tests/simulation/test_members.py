@@ -18,7 +18,7 @@ from dynamirror.engine.building import carry_out
 from dynamirror.engine.checkpoints import Checkpoints
 from dynamirror.engine.furniture import observe
 from dynamirror.engine.joining import AwayTooLongError, Joining
-from dynamirror.engine.lease import Lease
+from dynamirror.engine.lease import LEASE_S, Lease
 from dynamirror.engine.leaving import Leaving
 from dynamirror.engine.provision import plan
 from dynamirror.engine.retry import Backoff
@@ -409,6 +409,7 @@ def test_a_replica_joins_among_writers_although_it_is_killed_again_and_again(see
         world.spare()
         over.set()
         await asyncio.gather(*engines)
+        await asyncio.sleep(LEASE_S)  # that of an engine stopped as it took it ends by itself
         await world.drain(world.three, 3)
         return world.complaints(), deaths
 

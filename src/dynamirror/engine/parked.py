@@ -73,6 +73,14 @@ class Parked:
                 int(entry["listing"].rpartition("#")[2]),
             )
 
+    async def rows(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield every parked change of the mirror, without its images."""
+        async for listed in self.listed():
+            async for entry in self.rows_of(key_of(listed.keys)):
+                if entry.get("target") == listed.target:
+                    entry.pop("images", None)
+                    yield entry
+
     async def count(self) -> int:
         """Return how many keys have parked changes; before `init` made the table, none."""
         try:
