@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Tombstone
 from dynamirror.core.mesh import Answer, Ask, Here, Steps
-from dynamirror.core.rank import Rank, fit, number
+from dynamirror.core.rank import EXPIRY, Rank, fit, number
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import View
 from dynamirror.core.values import Wire, same
@@ -21,7 +21,7 @@ ATTEMPTS_MAX = 8
 """Looks at an item that goes on changing between two requests; its next record looks again."""
 
 
-LOCAL = "attribute_not_exists(#v) OR attribute_not_exists(#s.#w) OR #s.#w < #v OR #s.#w > #v"
+LOCAL = "attribute_not_exists(#s.#w) OR #s.#w < #v OR #s.#w > #v"
 """An item that applications made here; see ``View.placed``."""
 
 
@@ -35,23 +35,39 @@ class Reconciling(Here):
     def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
         """Remove an item that a late put brought back; lift one that was made again."""
         view = new
-        # What the delete had seen is not made again: an old insert is replayed before the delete
-        # has removed it. (A counter that starts again may well come to the same number.)
-        seen = tombstone.seen.get(self.here, 0)
-        spared = seen if seen >= COUNTERS_BELOW and tombstone.rank.origin != self.here else None
         for _ in range(ATTEMPTS_MAX):
-            if not view.placed and view.rank.version == spared:
-                return
             if view.placed:
                 answer = yield Ask(self.here, "DeleteItem", self._expel(record, tombstone.rank))
                 yield from self._altered(record, new, answer)
+            elif not view.versioned or self._is_older(new, view, tombstone):
+                return  # one without a version is raised by its own record
             else:
-                answer = yield from self._lift(record, tombstone, spared)
+                answer = yield from self._lift(record, tombstone, view)
             if answer.item is None:
                 return
             view = self.marks.view(answer.item, self.here)
             if answer.held or view.rank > tombstone.rank:
                 return
+
+    def _is_older(self, new: View, view: View, tombstone: Tombstone) -> bool:
+        """Tell whether an item was not made again, but is older than the delete, whose removal of
+        it is still to come: an old insert is replayed.
+
+        It is what the delete had seen, or was saved on top of that. Of the latter, what a late put
+        brought back looks the same: but then that put is the insert. And a counter that starts
+        again may well come to the same number.
+        """
+        rank, mark = tombstone.rank, tombstone.mark
+        ours = rank.origin == EXPIRY and mark is not None and mark.version == rank.version
+        if ours or rank.origin == self.here:
+            return False
+        seen = tombstone.seen
+        if view.rank.version >= COUNTERS_BELOW and seen.get(self.here) == view.rank.version:
+            return True
+        stamp = view.stamp
+        if stamp is None or stamp == new.stamp or stamp.rank.version < COUNTERS_BELOW:
+            return False
+        return seen.get(stamp.rank.origin, 0) >= stamp.rank.version
 
     def _altered(self, record: StreamRecord, new: View, answer: Answer) -> Steps:
         """Journal an unversioned change of what was brought back and is removed again."""
@@ -74,24 +90,21 @@ class Reconciling(Here):
         }
 
     def _lift(
-        self, record: StreamRecord, tombstone: Tombstone, spared: int | None
+        self, record: StreamRecord, tombstone: Tombstone, view: View
     ) -> Generator[Ask, Answer, Answer]:
-        update = "SET #v = :n"
-        values = {":n": number(fit(tombstone.rank.version + 1))}
+        """Raise an item of ours above a tombstone, if it is still the one that was looked at."""
         condition = self.bounds.not_above(self.here, tombstone.rank)
-        local = f"attribute_exists(#k) AND ({LOCAL})"
-        if spared is not None:
-            local += " AND (attribute_not_exists(#v) OR #v < :spared OR #v > :spared)"
-            values[":spared"] = number(spared)
         names = {"k": min(record.keys), "s": self.marks.stamp_attribute, "w": "version"}
+        local = f"attribute_exists(#k) AND #v = :was AND ({LOCAL})"
         condition = condition.also(local, **names)
         request = {
             "TableName": self._mine.table,
             "Key": record.keys,
-            "UpdateExpression": update,
+            "UpdateExpression": "SET #v = :n",
             **condition.request(),
             "ReturnValues": "ALL_OLD",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        request["ExpressionAttributeValues"] = {**condition.values, **values}
+        raised, was = number(fit(tombstone.rank.version + 1)), number(view.rank.version)
+        request["ExpressionAttributeValues"] = {**condition.values, ":n": raised, ":was": was}
         return (yield Ask(self.here, "UpdateItem", request))
