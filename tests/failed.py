@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ def wire(
         "dynamodb": {
             "Keys": keys,
             "SequenceNumber": str(number),
-            "ApproximateCreationDateTime": 1_700_000_000,
+            "ApproximateCreationDateTime": int(time.time()),
             **{name: {**keys, **image} for name, image in images.items() if image is not None},
         },
     }

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from tests.failed import STREAM, letter, wire
 
-from dynamirror.core.failed import UnfitBatchError, ends, failed_batch
+from dynamirror.core.failed import UnfitBatchError, failed_batch
 
 
 def test_a_batch_is_read_with_its_images() -> None:
@@ -48,13 +47,3 @@ def test_what_is_no_batch_is_told(body: bytes, why: str) -> None:
         failed_batch(body)
     assert why in str(told.value)
     assert "verify CONFIG --repair" in told.value.hint
-
-
-def test_of_each_key_the_first_and_the_last_change_are_kept() -> None:
-    """By their numbers, not by their places; a key's only change once."""
-    records: list[Any] = [wire(key, at) for key, at in (("a", 30), ("b", 2), ("a", 4), ("a", 5))]
-    batch = failed_batch(letter(records))
-
-    kept = [(one.keys["id"]["S"], one.sequence_number) for one in ends(batch.records)]
-
-    assert sorted(kept) == [("a", 4), ("a", 30), ("b", 2)]

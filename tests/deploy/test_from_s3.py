@@ -98,3 +98,38 @@ def test_what_is_not_granted_is_named_and_the_object_is_not_lost(without: str, a
     again = aws.run("redrive", config, "--from-s3", f"s3://{BUCKET}")
     assert again.exit_code == Exit.DONE, again.output
     assert KEY not in keys(aws)
+
+
+TWO_WAY = """
+[mirrors.sessions]
+mode = "two-way"
+replicas = [{ region = "us-east-1", table = "Sessions" }, { region = "eu-west-1" }]
+"""
+
+
+def test_in_a_two_way_mirror_rank_decides_not_age(tmp_path: Path) -> None:
+    """What failed is brought to the other replica, unless that has something of higher rank."""
+    with cloud(tmp_path) as aws:
+        aws.create_table(HERE, "Sessions", BOTH_IMAGES)
+        config = aws.config(TWO_WAY)
+        assert aws.run("init", config, "--yes").exit_code == Exit.DONE
+        for region, key, version in ((HERE, "lost", 2), (HERE, "weak", 1), (THERE, "weak", 3)):
+            aws.put(region, "Sessions", key, version=version)
+        old = {"version": {"N": "1"}}
+        aws.put(THERE, "Sessions", "deleted", version=1)
+        table = aws.client("dynamodb").describe_table(TableName="Sessions")["Table"]
+        s3 = aws.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        records = [
+            wire("lost", 1, new=old),
+            wire("weak", 2, new=old),
+            wire("deleted", 3, old=old),
+        ]
+        s3.put_object(Bucket=BUCKET, Key=KEY, Body=letter(records, table["LatestStreamArn"]))
+
+        done = aws.run("redrive", config, "--from-s3", f"s3://{BUCKET}")
+
+        assert done.exit_code == Exit.DONE, done.output
+        there = aws.client("dynamodb", THERE).scan(TableName="Sessions")["Items"]
+        versions = {item["id"]["S"]: item["version"]["N"] for item in there}
+        assert versions == {"lost": "2", "weak": "3"}

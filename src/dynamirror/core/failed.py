@@ -7,13 +7,11 @@ whole event as JSON text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from dynamirror.core.record import StreamRecord, records_of
-from dynamirror.core.values import Key
 from dynamirror.errors import DynamirrorError, MalformedRecordError
 
 
@@ -72,17 +70,3 @@ def failed_batch(body: bytes) -> FailedBatch:
         why=f"{told.requestContext.condition}{since}",
         records=records,
     )
-
-
-def ends(records: Sequence[StreamRecord]) -> list[StreamRecord]:
-    """Return each key's first change, which tells what its target may have, and its last."""
-    first: dict[Key, StreamRecord] = {}
-    last: dict[Key, StreamRecord] = {}
-    for record in sorted(records, key=lambda one: one.sequence_number):
-        first.setdefault(record.key, record)
-        last[record.key] = record
-    return [
-        record
-        for key, begin in first.items()
-        for record in ((begin,) if begin is last[key] else (begin, last[key]))
-    ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from dynamirror.config.model import Guard, Side
-from dynamirror.core.failed import FailedBatch, UnfitBatchError, ends
+from dynamirror.core.failed import FailedBatch, UnfitBatchError
 from dynamirror.core.record import StreamRecord
 from dynamirror.engine.checkpoints import Checkpoints, Known
 from dynamirror.engine.lease import Lease
@@ -44,7 +44,7 @@ async def take_in(batch: FailedBatch, links: Links, checkpoints: Checkpoints, le
         )
     parking = links.parking_of(_epoch(known, batch.stream))
     error = GivenUpError(f"Lambda gave it up: {batch.why}")
-    records = ends(links.wanted(batch.records))
+    records = links.wanted(batch.records)
     limit = asyncio.Semaphore(AT_ONCE)
     async with asyncio.TaskGroup() as tasks:
         for record in records:
