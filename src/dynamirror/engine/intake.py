@@ -60,7 +60,11 @@ async def _park(
     limit: asyncio.Semaphore,
 ) -> None:
     async with limit:
-        for target in links.names:
+        mirror = links.mirror
+        # Nobody may have judged a two-way change yet: what is parked at its own replica is judged
+        # there, and then carried to all others.
+        names = [mirror.source.name] if isinstance(mirror, Side) else links.names
+        for target in names:
             await parking.park(record, target, error)
 
 
