@@ -329,6 +329,11 @@ class ImitationProxy(FaultProxy):
         known = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         return Imitation(connect(place, environment=known), clock=self._clock, **self._habits)
 
+    @property
+    def pairs(self) -> int:
+        """Puts that were told as two records, in all regions."""
+        return sum(region.pairs for region in self.regions.values())
+
     async def close_regions(self) -> None:
         for region in self.regions.values():
             await region.close()

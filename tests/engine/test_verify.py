@@ -183,3 +183,52 @@ def test_an_item_that_goes_back_and_forth_is_no_drift() -> None:
         await end(engine)
 
     run(main)
+
+
+def test_what_has_expired_at_the_target_is_not_missing() -> None:
+    """The source's service has just not come to it yet: told, not drift, and not repaired. What
+    has not expired, or lacks the attribute by which the target goes, is missing all the same.
+    """
+
+    async def main() -> None:
+        world, drifts = World(), list[Drift]()
+        past_s = now_ms() // 1_000 - 3_600
+        world.put("expired", 1, until={"N": str(past_s)})
+        world.put("prolonged", 1, until={"N": str(past_s + 7_200)})
+        world.put("other", 1, later={"N": str(past_s)})
+        before = await compared(world)
+        specification = {"Enabled": True, "AttributeName": "until"}
+        request = {"TableName": "Stories", "TimeToLiveSpecification": specification}
+        world.target.perform("UpdateTimeToLive", request)
+
+        told = await compared(world, drifts)
+
+        assert (before.missing, before.expired) == (3, 0)
+        assert (told.missing, told.expired, told.equal) == (2, 1, False)
+        assert sorted(drift.key["id"]["S"] for drift in drifts) == ["other", "prolonged"]
+
+    run(main)
+
+
+def test_a_target_that_expires_items_first_is_equal() -> None:
+    """The source's delete comes later, finds nothing, and leaves nothing different."""
+
+    async def main() -> None:
+        world = World()
+        specification = {"Enabled": True, "AttributeName": "until"}
+        request = {"TableName": "Stories", "TimeToLiveSpecification": specification}
+        for db in (world.source, world.target):
+            db.perform("UpdateTimeToLive", request)
+        world.put("a", 1, until={"N": str(now_ms() // 1_000 - 60)})
+        await world.consumer().run(once=True)
+        world.target.perform("DeleteItem", {"TableName": "Stories", "Key": key("a")})
+
+        first = await compared(world)
+        world.delete("a")
+        await world.consumer().run(once=True)
+        then = await compared(world)
+
+        assert (first.equal, first.expired) == (True, 1)
+        assert (then.equal, then.expired, world.at_target()) == (True, 0, {})
+
+    run(main)

@@ -138,12 +138,12 @@ def replayable(plan: Plan) -> Iterator[None]:
         raise
 
 
-def run_storm(plan: Plan, url: str, folder: Path) -> Result:
-    """Run the engine through a storm, and compare."""
+def run_storm(plan: Plan, url: str, folder: Path, *, server: str | None = None) -> Result:
+    """Run the engine through a storm, and compare; ``server``: what the configuration says."""
     with (
         replayable(plan),
         Weather(url, seed=plan.seed, source=SOURCE, target=TARGET) as weather,
-        World(url, folder, plan.guard, proxy=weather.endpoint) as world,
+        World(url, folder, plan.guard, proxy=weather.endpoint, server=server) as world,
     ):
         return _Storm(plan, weather, world).run()
 

@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 from tests.fault_proxy import Fault
 from tests.storm.weather import Weather
-from tests.storm.world import Child, Ended, Stage, Wire, scanned
+from tests.storm.world import Child, Ended, Stage, Wire, reached, scanned
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-southeast-2")
 STAMP = "_mirror"
@@ -42,6 +42,9 @@ main()
 
 STILL_S = 3.0
 """Streams in which nothing new comes for so long are quiet."""
+
+SELDOM_STILL_S = 8.0
+"""The same where silent shards are asked every four seconds only."""
 
 QUIET_S_MAX = 180.0
 WRITERS_S_MAX = 1_800.0
@@ -71,6 +74,8 @@ class Plan:
     """Whether functions mirror, not a process: one for each replica's stream."""
     mutant: str | None = None
     """Which of ``tests.simulation.mutants`` mirrors, to see that the storm notices."""
+    server: str | None = None
+    """Which server the configuration says that replicas are on."""
 
     @property
     def storm(self) -> str:
@@ -123,14 +128,14 @@ class Regions(Stage):
         proxy: str,
         options: str = "",
         mutant: str | None = None,
+        server: str | None = None,
     ) -> None:
         super().__init__(url, folder)
+        at = reached(proxy, server)
         self._mutant = mutant
         self.names = REGIONS[:count]
-        first = (
-            f'{{ region = "{self.names[0]}", table = "{self.table}", endpoint_url = "{proxy}" }}'
-        )
-        others = [f'{{ region = "{name}", endpoint_url = "{proxy}" }}' for name in self.names[1:]]
+        first = f'{{ region = "{self.names[0]}", table = "{self.table}", {at} }}'
+        others = [f'{{ region = "{name}", {at} }}' for name in self.names[1:]]
         self.text = f"""\
 [mirrors.storm]
 mode = "two-way"
@@ -210,7 +215,7 @@ class Streams:
 
     def __init__(self, world: Regions) -> None:
         self.count = 0
-        self._iterators: dict[Any, str] = {}
+        self._iterators: dict[tuple[Any, str], str] = {}
         for name in world.names:
             table = world.api(name).describe_table(TableName=world.table)["Table"]
             api = boto3.client(
@@ -222,26 +227,26 @@ class Streams:
             )
             arn = table["LatestStreamArn"]
             for shard in api.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
-                self._iterators[api] = api.get_shard_iterator(
+                self._iterators[api, shard["ShardId"]] = api.get_shard_iterator(
                     StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
                 )["ShardIterator"]
 
     def read(self) -> int:
         """Return how many records there are by now."""
-        for api, iterator in self._iterators.items():
+        for (api, shard), iterator in self._iterators.items():
             following, more = iterator, True
             while more:
                 page = api.get_records(ShardIterator=following, Limit=1_000)
                 following, more = page["NextShardIterator"], bool(page["Records"])
                 self.count += len(page["Records"])
-            self._iterators[api] = following
+            self._iterators[api, shard] = following
         return self.count
 
-    def wait_quiet(self, alive: Callable[[], None]) -> None:
+    def wait_quiet(self, alive: Callable[[], None], still_s: float = STILL_S) -> None:
         """Wait until nothing new comes. Raises Ended if it goes on and on."""
         deadline = time.monotonic() + QUIET_S_MAX
         since, last = time.monotonic(), self.read()
-        while time.monotonic() - since < STILL_S:
+        while time.monotonic() - since < still_s:
             alive()
             time.sleep(0.2)
             if self.read() != last:
@@ -250,7 +255,7 @@ class Streams:
                 raise Ended(f"streams are never quiet: {self.count} records")
 
     def close(self) -> None:
-        for api in self._iterators:
+        for api in {api for api, _ in self._iterators}:
             api.close()
 
 
@@ -268,7 +273,14 @@ def two_way_storm(plan: Plan, url: str, folder: Path) -> Result:
     with (
         replayable(plan),
         Weather(url, seed=plan.seed, two_way=REGIONS[: plan.replicas]) as weather,
-        Regions(url, folder, plan.replicas, proxy=weather.endpoint, mutant=plan.mutant) as world,
+        Regions(
+            url,
+            folder,
+            plan.replicas,
+            proxy=weather.endpoint,
+            mutant=plan.mutant,
+            server=plan.server,
+        ) as world,
     ):
         return _Storm(plan, weather, world).run()
 
@@ -293,9 +305,10 @@ class _Storm:
                 raise Ended(f"a writer failed: {writer.said[-3_000:]}")
         world.wait(lambda: "starting" in engine.said)
         streams = Streams(world)
-        streams.wait_quiet(engine.require_running)
+        still_s = STILL_S if plan.server is None else SELDOM_STILL_S
+        streams.wait_quiet(engine.require_running, still_s)
         self._weather.calm()  # what was kept back has landed now
-        streams.wait_quiet(engine.require_running)
+        streams.wait_quiet(engine.require_running, still_s)
         seconds = time.monotonic() - began
         if engine.terminate() != 0:
             raise Ended(f"SIGTERM did not end the engine well:\n{engine.said[-3_000:]}")

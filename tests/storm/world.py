@@ -163,6 +163,12 @@ class Stage:
         self._tables.setdefault(region, []).append(name)
 
 
+def reached(endpoint: str, server: str | None) -> str:
+    """Return what a place's table says of where it is, and of the kind of its server."""
+    kind = "" if server is None else f', server = "{server}"'
+    return f'endpoint_url = "{endpoint}"{kind}'
+
+
 class World(Stage):
     """A source, a target, and our tables beside them; ``proxy`` is where the mirror finds both."""
 
@@ -176,6 +182,7 @@ class World(Stage):
         keys: tuple[str, str] = ("S", "S"),
         stream: bool = True,
         options: str = "",
+        server: str | None = None,
     ) -> None:
         """``keys``: the types of the key ``id`` at source and target."""
         super().__init__(url, folder)
@@ -183,13 +190,13 @@ class World(Stage):
         self.source, self.target = self.api(SOURCE), self.api(TARGET)
         self._keys = keys
         self._stream = stream
-        endpoint = proxy or url
+        at = reached(proxy or url, server)
         self.text = f"""\
 [mirrors.storm]
 mode = "one-way"
 guard = "{guard}"
-source = {{ region = "{SOURCE}", table = "{self.table}", endpoint_url = "{endpoint}" }}
-targets = [{{ region = "{TARGET}", endpoint_url = "{endpoint}" }}]
+source = {{ region = "{SOURCE}", table = "{self.table}", {at} }}
+targets = [{{ region = "{TARGET}", {at} }}]
 {options}
 """
         self.config.write_text(self.text)

@@ -77,8 +77,9 @@ class Found:
         name = self._mirror
         if compared.read_units:
             self._output.aside(f"{name}: {compared.read_units:,.1f} read units were charged")
+        gone = f", of which {compared.expired:,} expired at the target" if compared.expired else ""
         if compared.equal:
-            say(f"{name}: equal, {compared.items:,} items compared", "good")
+            say(f"{name}: equal, {compared.items:,} items compared{gone}", "good")
             return
         flight = ""
         if compared.in_flight:
@@ -88,7 +89,7 @@ class Found:
             )
         drift = "drift" if compared.drift else "no drift found"
         told = (
-            f"{drift}, {compared.items:,} items compared: {compared.missing:,} missing,"
+            f"{drift}, {compared.items:,} items compared{gone}: {compared.missing:,} missing,"
             f" {compared.extra:,} extra, {compared.different:,} different{flight}"
         )
         style = "good" if left.equal else "bad"

@@ -65,6 +65,8 @@ class Compared(msgspec.Struct, frozen=True):
     different: int = 0
     in_flight: int = 0
     """Items that could not be compared: they kept changing, or the link was too far behind."""
+    expired: int = 0
+    """Items that a target lacks because they have expired there: no drift."""
     read_units: float = 0
     """What the services charged; guessed from their answers' size where they don't tell."""
 

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from dynamirror.core.drift import End, Kind, Sight
-from dynamirror.core.values import Key, Wire
+from dynamirror.core.expiry import is_expired
+from dynamirror.core.values import Image, Key, Wire
 from dynamirror.engine.reads import Item, Reads
 from dynamirror.engine.sight import Showing
 from dynamirror.ports import Clock
@@ -59,7 +60,8 @@ class Suspects:
     """The suspects of one pair of tables.
 
     ``lag_ms`` tells how far the link is behind; ``settle_ms`` is what a change may take beyond
-    that. ``on_drift`` is awaited with what was found, some at a time.
+    that; ``expires_by`` is the attribute by which the target's items expire. ``on_drift`` is
+    awaited with what was found, some at a time.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Suspects:
         showing: Showing,
         reads: tuple[Reads, Reads],
         *,
+        expires_by: str | None,
         lag_ms: Callable[[], Awaitable[int]],
         settle_ms: int,
         clock: Clock,
@@ -75,6 +78,9 @@ class Suspects:
     ) -> None:
         self.in_flight = 0
         """Items that could not be told."""
+        self.expired = 0
+        """Items that the target lacks, for there they have expired."""
+        self._expires_by = expires_by
         self._sight = sight
         self._showing = showing
         self._reads = reads
@@ -146,6 +152,9 @@ class Suspects:
         if self._sight.same(one, other):
             return True
         now_ms = self._clock()
+        if other is None and one is not None and self._has_expired(one, now_ms):
+            self.expired += 1
+            return False
         for end, image in ((End.SOURCE, one), (End.TARGET, other)):
             digest = None if image is None else self._sight.digest(image, end)
             if digest != suspect.seen[end]:
@@ -163,6 +172,9 @@ class Suspects:
             self.in_flight += 1
             return False
         return None
+
+    def _has_expired(self, image: Image, now_ms: int) -> bool:
+        return is_expired(image, self._expires_by, now_ms / 1_000)
 
 
 async def read_both(

@@ -20,6 +20,7 @@ from dynamirror.core.servers import habits_of
 from dynamirror.core.values import Key
 from dynamirror.engine.checkpoints import VERIFIED_ROW, Checkpoints
 from dynamirror.engine.compared import EVERYTHING, Compared, Estimate, Method, Scope
+from dynamirror.engine.furniture import expiry
 from dynamirror.engine.join import Join
 from dynamirror.engine.lag import Lag
 from dynamirror.engine.lease import Lease
@@ -123,7 +124,7 @@ class Verifier:
         self._bytes = table.bytes
         self._expected = table.items * len(mirror.compared) // scope.segment[1]
         for place in mirror.compared:
-            pair = self._pair(place, table)
+            pair = await self._pair(place, table)
             self._pairs.append(pair)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(pair.suspects.run())
@@ -147,7 +148,7 @@ class Verifier:
         if not any(found.values()):
             await note_views(checkpoints, self._links.mirror)
 
-    def _pair(self, place: Place, table: Table) -> _Pair:
+    async def _pair(self, place: Place, table: Table) -> _Pair:
         mirror = self._links.mirror
         showing = Showing(self._links, place, table)
         sight = sight_of(self._links, place, keys_only=self._scope.keys_only)
@@ -162,6 +163,7 @@ class Verifier:
             sight,
             showing,
             reads,
+            expires_by=await expiry(api, place.table, self._backoff),
             lag_ms=self._lag.ms,
             settle_ms=int((self._scope.settle_s + held_back_s) * 1_000),
             clock=self._clock,
@@ -271,5 +273,6 @@ class Verifier:
             self._expected,
             **self._counts,
             in_flight=sum(pair.suspects.in_flight for pair in self._pairs),
+            expired=sum(pair.suspects.expired for pair in self._pairs),
             read_units=sum(one.read_units for one in (self._source, *self._targets.values())),
         )
