@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -7,10 +8,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.engine.regions import Regions
+from tests.engine.regions import BACKOFF, TARGET, Regions
+from tests.engine.world import change
 
 from dynamirror.cli.main import COMMANDS, cli
-from dynamirror.errors import Exit, ThrottledError
+from dynamirror.config.model import Place, Transport
+from dynamirror.engine.parking import Parking
+from dynamirror.errors import Exit, ThrottledError, TransientError
+from dynamirror.memory.dynamodb import MemoryDynamoDB
 
 CONFIG = """
 [mirrors.stories]
@@ -265,6 +270,54 @@ def test_nothing_parked_is_nothing_to_redrive(regions: Regions, config: Path) ->
     result = dynamirror(regions, "redrive", config)
 
     assert (result.exit_code, result.stdout) == (Exit.DONE, "stories: nothing is parked\n")
+
+
+FAR = "ap-southeast-2"
+
+
+class Unreachable:
+    """A table that nobody answers for."""
+
+    async def call(self, operation: str, _: bytes) -> bytes:
+        raise TransientError("Timeout", f"no answer to {operation}")
+
+    async def close(self) -> None: ...
+
+
+def test_a_target_that_does_not_answer_is_left_by_a_redrive(regions: Regions, config: Path) -> None:
+    """What is parked for the others is redriven; the command says who was left, and exits 1."""
+    one = '{ region = "eu-west-1" }'
+    config.write_text(config.read_text().replace(one, f'{one}, {{ region = "{FAR}" }}'))
+    far = MemoryDynamoDB(FAR, clock=lambda: regions.now_ms)
+    away = False
+
+    def connect(place: Place, _: Transport) -> Any:
+        if place.region != FAR:
+            return regions.api_of(place)
+        return Unreachable() if away else far
+
+    def command(*words: str) -> Result:
+        name, *options = words
+        return CliRunner().invoke(cli, [name, str(config), *options], obj=connect)
+
+    async def park() -> None:
+        parked, clock = regions.mirror.parked, lambda: regions.now_ms
+        parking = Parking(regions.us, parked, "stories", 1, clock=clock, backoff=BACKOFF)
+        for target in (TARGET.name, FAR):
+            await parking.park(change("a", 1), target, None)
+
+    assert command("init", "--yes").exit_code == Exit.DONE
+    asyncio.run(park())
+    away = True
+    result = command("redrive", "--json")
+    told, summary = lines(result)
+    assert (result.exit_code, told["event"], told["target"]) == (Exit.FINDING, "away", FAR)
+    assert (summary["keys"], summary["changes"], summary["left"]) == (0, 1, 1)
+    assert list(regions.eu.table("Stories").items) == [("a",)]
+
+    away = False
+    assert command("redrive").exit_code == Exit.DONE
+    assert list(far.table("Stories").items) == [("a",)]
 
 
 @pytest.mark.parametrize("command", ["init", "backfill", "verify"])

@@ -29,7 +29,8 @@ from dynamirror.engine.estimate import Estimate, estimated
 from dynamirror.engine.findings import label
 from dynamirror.errors import Exit
 from dynamirror.runtimes.exports import exports_of
-from dynamirror.runtimes.process import backfill_of, see_all
+from dynamirror.runtimes.presence import see_all
+from dynamirror.runtimes.process import backfill_of
 from dynamirror.wiring import Wiring
 
 SHARES_MAX = 1_000_000

@@ -20,7 +20,8 @@ from dynamirror.engine.mended import Outcome
 from dynamirror.engine.one_item import ItemAt, OneItem
 from dynamirror.engine.source import described
 from dynamirror.errors import DynamirrorError, Exit
-from dynamirror.runtimes.process import looker_of, see_all
+from dynamirror.runtimes.presence import see_all
+from dynamirror.runtimes.process import looker_of
 from dynamirror.wiring import Wiring
 
 WORDS = {"S": "text", "N": "a number", "B": "binary, as base64 text"}

@@ -17,7 +17,8 @@ from dynamirror.core.values import Wire
 from dynamirror.engine.redrive import Redriven
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.failures import Taken, take_all_in
-from dynamirror.runtimes.process import redriver_of, run, see_all
+from dynamirror.runtimes.presence import see_source
+from dynamirror.runtimes.process import redriver_of, run
 from dynamirror.wiring import Wiring
 
 TELL_EVERY = 100
@@ -52,7 +53,8 @@ def command(
 
     A change that can't be applied is parked (on_poison = "park"), and later changes of its key
     behind it. Mend the cause first, then run this: each parked key gets the source's present
-    item, and its changes pass again. Safe beside `dynamirror run`.
+    item, and its changes pass again. Safe beside `dynamirror run`. The keys of a target that
+    doesn't answer are left.
 
     Lambda puts batches that it gave up into the bucket that `dynamirror deploy` made. --from-s3
     parks their changes before, and moves each object below redriven/ of its bucket when they are.
@@ -95,7 +97,11 @@ async def _redrive(
     with output.progress("redrive") as progress:
 
         async def work(mirror: Mirror) -> Exit:
-            await see_all(wiring, mirror)
+            away = await see_source(wiring, mirror)
+            for target, error in away.items():
+                output.line("away", mirror=mirror.title, target=target, error=str(error))
+                told = f"{mirror.title}: {target} is away, and its keys are left: {error}"
+                output.say(told, "bad")
 
             def left(key: Wire, error: DynamirrorError) -> None:
                 output.line("left", mirror=mirror.title, key=key, error=str(error))
@@ -105,6 +111,7 @@ async def _redrive(
             done[mirror.title] = redriven = await redriver_of(wiring, mirror).run(
                 lambda so_far: progress.update(mirror.title, so_far.keys + so_far.left, 0),
                 left,
+                away,
             )
             return Exit.FINDING if redriven.left else Exit.DONE
 

@@ -30,7 +30,8 @@ from dynamirror.engine.reported import reported, reports
 from dynamirror.engine.suspects import Drift
 from dynamirror.engine.verify import Verifier
 from dynamirror.errors import AccessDeniedError, Exit, NotFoundError
-from dynamirror.runtimes.process import repairer_of, see_all, verifier_of
+from dynamirror.runtimes.presence import see_all
+from dynamirror.runtimes.process import repairer_of, verifier_of
 from dynamirror.wiring import Wiring
 
 

@@ -160,6 +160,10 @@ class Links:
             f"{self.mirror.parked}"
         )
 
+    def reached(self, name: str) -> Sequence[str]:
+        """Return the targets that a redrive of changes parked under a name writes to."""
+        return [name]
+
     def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> Wire | None:
         """Return what a redrive need know of a key's item before its parked changes, ``rows``.
 

@@ -147,6 +147,10 @@ class MeshLinks(Links):
             return [record for record in records if view.holds_keys(record.keys)]
         return records
 
+    def reached(self, name: str) -> Sequence[str]:
+        """Return that replica, or, by the name of their own, all others."""
+        return self._rules.others if name == self.mirror.source.name else [name]
+
     def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> Wire | None:
         """Return the image of the highest rank that the parked changes tell of, if they are of
         those that were never judged. None: of the others, or none of theirs has a rank.
@@ -191,7 +195,7 @@ class MeshLinks(Links):
         """Return what makes up for changes that one other replica lacks, or, by the name of their
         own, all of them. Raises UnfitError if there is no replica of that name any more.
         """
-        to = self._rules.others
+        to = self.reached(name)
         if name != self.mirror.source.name:
             to = [super().target(name, epoch).name]
         rules = self._rules

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -101,17 +101,23 @@ class Redriver:
         self,
         on_key: Callable[[Redriven], None],
         on_left: OnLeft = lambda _keys, _error: None,
+        away: Collection[str] = (),
     ) -> Redriven:
         """Redrive every parked key; ``on_left`` is told of each that still can't be applied.
 
-        Raises HeldError while another process redrives this mirror.
+        Those of targets that are ``away`` are left, too. Raises HeldError while another process
+        redrives this mirror.
         """
         keys: dict[Key, tuple[Wire, set[str]]] = {}
         done = left = 0
 
         async def one(key: Key, wire: Wire, targets: set[str]) -> None:
             nonlocal done, left
-            ends = [await self._try(key, wire, name, on_left) for name in sorted(targets)]
+            ends = [
+                not any(one in away for one in self._links.reached(name))
+                and await self._try(key, wire, name, on_left)
+                for name in sorted(targets)
+            ]
             done, left = done + all(ends), left + (not all(ends))
             on_key(Redriven(done, self._changes, left))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from dynamirror.config.model import Mirror, Place, Side
+from dynamirror.config.model import Mirror, Side
 from dynamirror.engine.backfill import Backfill
 from dynamirror.engine.consumer import Consumer
 from dynamirror.engine.journal import Journal
@@ -20,23 +19,20 @@ from dynamirror.engine.limiter import Pace
 from dynamirror.engine.mended import Repairer
 from dynamirror.engine.meter import Budget, Meter
 from dynamirror.engine.one_item import Looker
-from dynamirror.engine.patience import UnansweredError, see
 from dynamirror.engine.redrive import Redriver
 from dynamirror.engine.repair import OneWayRepairer
 from dynamirror.engine.resync import TwoWayRepairer
 from dynamirror.engine.sites import Site
 from dynamirror.engine.source import described
 from dynamirror.engine.verify import Verifier
-from dynamirror.errors import DynamirrorError, Exit, ServiceError
+from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.identity import is_dead, me
+from dynamirror.runtimes.presence import see_running
 from dynamirror.wiring import Wiring
 
 T = TypeVar("T")
 
 log = logging.getLogger("dynamirror")
-
-MET_S = 10.0
-"""How long a table may take to tell whether a mirror has met a place."""
 
 SEVERITY = (Exit.DONE, Exit.FINDING, Exit.UNUSABLE, Exit.HISTORY_LOST)
 """Of several mirrors' ends, the process reports the gravest: the rightmost."""
@@ -216,38 +212,6 @@ async def mirror_all(
     return max(ends, key=SEVERITY.index)
 
 
-async def see_all(wiring: Wiring, mirror: Mirror) -> None:
-    """See that every place of a mirror answers and has its table; see ``patience.see``."""
-    for place in (mirror.source, *mirror.targets):
-        await see(wiring.api(place, mirror.transport), place, wiring.backoff)
-
-
-async def _see_running(wiring: Wiring, mirror: Mirror) -> None:
-    """See that all is there before a mirror runs, but for places that it has met and that are away:
-    whoever is there must not wait for them.
-    """
-    for place in (mirror.source, *mirror.targets):
-        try:
-            await see(wiring.api(place, mirror.transport), place, wiring.backoff)
-        except UnansweredError as error:
-            if not mirror.backlog_seconds or not await _has_met(wiring, mirror, place):
-                raise
-            told = "mirror %s: %s is away, and not waited for: %s"
-            log.warning(told, mirror.title, place.name, error)
-
-
-async def _has_met(wiring: Wiring, mirror: Mirror, place: Place) -> bool:
-    """Tell whether a mirror has run with a place as its target."""
-    for side in wiring.config.mirrors:
-        if side.name == mirror.name and side.source.name != place.name:
-            with contextlib.suppress(TimeoutError, ServiceError):
-                async with asyncio.timeout(MET_S):
-                    known = await wiring.checkpoints(side).load(positions=False)
-                    if place.name in (known.targets or ()):
-                        return True
-    return False
-
-
 def _stop(tasks: list[asyncio.Task[Exit]]) -> None:
     waiting = [task for task in tasks if not task.done()]
     if waiting:
@@ -264,7 +228,7 @@ async def _run(wiring: Wiring, mirror: Mirror, consumer: Consumer, *, once: bool
 
     log.info("mirror %s: starting", name, extra=about("starting"))
     try:
-        await _see_running(wiring, mirror)
+        await see_running(wiring, mirror)
         await consumer.run(once=once)
     except asyncio.CancelledError:
         log.info("mirror %s: stopped, positions are saved", name, extra=about("stopped"))
