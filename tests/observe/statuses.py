@@ -77,6 +77,7 @@ def full() -> Status:
             targets={EU: "eu-west-1/Stories", AP: "ap-south-1/Stories"},
             two_way=True,
             parked_keys=4,
+            changed_views=[EU],
             pauses=[Pause(by="ada", until_ms=None, lasting=True)],
             shards=[ShardFacts(shard="a", closed=True, done=True), ShardFacts(shard="b")],
             backfill=Copying(

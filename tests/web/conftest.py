@@ -11,7 +11,9 @@ from tests.web.browser import REMEDY, found
 from tests.web.stand import TOKEN, Stand
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it is there, this thread has a running event loop, and what comes after
+# could not run one of its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = found()
     assert program is not None, REMEDY

@@ -63,6 +63,8 @@ export function verdict(one, config) {
     one.why && ["Why", one.why],
     one.hours_left !== null && !["ok", "lost", "new"].includes(one.state) && ["Time left", `${one.hours_left} hours, then the stream drops changes that were never applied`],
     one.parked_keys > 0 && ["Parked", `${several(one.parked_keys, "key")} to be redriven once the cause is mended`],
+    one.unversioned_keys > 0 && ["Unversioned", `${several(one.unversioned_keys, "key")} whose last save raised no version: the replicas differ there`],
+    one.changed_views.length > 0 && ["View", `${one.changed_views.join(", ")} holds what another view has made`],
     drift > 0 && ["Drift", `${several(drift, "item")} differed at ${at(one.verified.at_ms)}`],
     one.pauses.some((pause) => pause.lasting && pause.until_ms) && ["Until", one.pauses.filter((pause) => pause.until_ms).map((pause) => at(pause.until_ms)).join(", ")],
     one.hint && ["Do", sentence(one.hint)],
