@@ -11,7 +11,17 @@ import pytest
 from dynamirror.core.carry import restarted
 from dynamirror.core.conflict import PART_BYTES, Loss, Reason, journal_rows
 from dynamirror.core.ledger import Mark, Tombstone
-from dynamirror.core.mesh import REMEMBERED_MAX, Answer, Ask, Delete, Mesh, Replica, Skip, remember
+from dynamirror.core.mesh import (
+    REMEMBERED_MAX,
+    Answer,
+    Ask,
+    Delete,
+    Mesh,
+    Put,
+    Replica,
+    Skip,
+    remember,
+)
 from dynamirror.core.rank import fit
 from dynamirror.core.reconcile import ATTEMPTS_MAX
 from dynamirror.core.record import StreamRecord
@@ -99,12 +109,13 @@ def test_a_delete_of_which_no_tombstone_tells_is_unfit(rules: TwoWay) -> None:
         carried_out(rules.redriven(record(None, None, name="REMOVE"), NOW_MS))
 
 
-def test_what_is_redriven_without_a_version_is_raised(rules: TwoWay) -> None:
+def test_what_is_copied_without_a_version_is_raised(rules: TwoWay) -> None:
     """An item that has no version yet is made a proper write first; that flows as its own."""
-    verdict, asked = carried_out(rules.redriven(record(None, image(None)), NOW_MS))
-
-    assert verdict is Skip.RAISED
-    assert [ask.operation for ask in asked] == ["GetItem", "UpdateItem", "UpdateItem"]
+    raised = ["UpdateItem", "UpdateItem"]
+    for judge, asks in ((rules.resync, raised), (rules.redriven, ["GetItem", *raised])):
+        verdict, asked = carried_out(judge(record(None, image(None)), NOW_MS))
+        assert verdict is Skip.RAISED
+        assert [ask.operation for ask in asked] == asks
 
 
 def test_a_tombstone_that_outranks_the_item_is_redriven_in_its_place(rules: TwoWay) -> None:
@@ -116,6 +127,37 @@ def test_a_tombstone_that_outranks_the_item_is_redriven_in_its_place(rules: TwoW
 
     assert isinstance(verdict, Delete)
     assert (verdict.rank.version, verdict.tombstone.mark) == (9, None)
+
+
+def redriven(rules: TwoWay, old: Wire, new: Wire | None, name: str, row: Wire | None = None) -> Any:
+    answers = repeat(Answer(held=True, item=row))
+    verdict, _ = carried_out(rules.redriven(record(old, new, name=name), NOW_MS), answers)
+    return verdict
+
+
+def test_changes_that_nobody_judged_are_judged_as_one(rules: TwoWay) -> None:
+    """Of parked changes the highest version counts as what was there before: what is here now is a
+    delete of it, an unversioned write, or what outranks it anyway.
+    """
+    deleted = redriven(rules, image(9), None, "REMOVE")
+    assert isinstance(deleted, Delete)
+    assert deleted.rank.version == 10
+
+    outranked = redriven(rules, image(9), None, "REMOVE", buried(rules, 20, "A"))
+    assert isinstance(outranked, Delete)
+    assert outranked.rank.version == 20
+
+    saved = redriven(rules, image(9), image(12, "new"), "MODIFY")
+    assert (type(saved), saved.rank.version) == (Put, 12)
+    as_before = redriven(rules, image(9), image(9), "MODIFY")
+    assert (type(as_before), as_before.rank.version) == (Put, 9)
+    assert redriven(rules, image(9), image(3, "lowered"), "MODIFY") is Skip.RAISED
+
+
+def test_what_the_stream_is_still_to_tell_of_is_not_guessed_at(rules: TwoWay) -> None:
+    """An item that is gone, though no parked change removed it: its delete is on its way."""
+    with pytest.raises(UnfitError, match="still to tell"):
+        redriven(rules, image(9), None, "MODIFY")
 
 
 def test_versions_end_where_numbers_do(rules: TwoWay) -> None:
