@@ -17,7 +17,7 @@ from bench.tables import Lines, figure
 
 ENGINE = "bench.contenders.dynamirror_follow"
 POLL_MS = 250
-"""engine/shard.py, Reading.poll_s: how long the engine waits after a page that wasn't full."""
+"""engine/stream/shard.py, Reading.poll_s: how long it waits after a page that wasn't full."""
 
 PACES = (1_000, 10_000)
 PACED_S = 10

@@ -12,7 +12,7 @@ from bench.job import Meter
 
 from dynamirror.config.load import load
 from dynamirror.config.model import Mirror
-from dynamirror.engine.compared import Method, Scope
+from dynamirror.engine.comparing.compared import Method, Scope
 from dynamirror.runtimes.process import backfill_of, run, verifier_of
 from dynamirror.wiring import Wiring
 

@@ -12,7 +12,7 @@ from bench.child import resident_kb
 from bench.job import Meter
 
 from dynamirror.config.load import load
-from dynamirror.engine.consumer import Consumer
+from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.runtimes.process import mirror_all, run
 from dynamirror.wiring import Wiring
 

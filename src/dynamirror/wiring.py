@@ -14,16 +14,16 @@ from dynamirror.config.load import load
 from dynamirror.config.model import Config, Guard, Mirror, Place, Side, Transport
 from dynamirror.config.problems import bare
 from dynamirror.config.relations import same_table
-from dynamirror.engine.checkpoints import Checkpoints
-from dynamirror.engine.links import WRITES_IN_FLIGHT_MAX, Links, ours_on
-from dynamirror.engine.mesh import MeshLinks
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.stream.checkpoints import Checkpoints
+from dynamirror.engine.writing.links import WRITES_IN_FLIGHT_MAX, Links, ours_on
+from dynamirror.engine.writing.mesh import MeshLinks
 from dynamirror.errors import ConfigError
 from dynamirror.ports import Clock, ControlPlane, DynamoDB
 
 if TYPE_CHECKING:
     from dynamirror.core.view.lens import Transform, View
-    from dynamirror.engine.views import TargetViews
+    from dynamirror.engine.writing.views import TargetViews
 
 log = logging.getLogger("dynamirror")
 
@@ -140,7 +140,7 @@ class Wiring:
 
         Raises ConfigError where there is none.
         """
-        from dynamirror.engine.enroll import sources_of  # noqa: PLC0415 - commands only
+        from dynamirror.engine.tables.enroll import sources_of  # noqa: PLC0415 - commands only
 
         tables = {}
         for pattern in self.config.patterns:
@@ -184,7 +184,7 @@ def target_views_of(mirror: Mirror, foreign_marks: Sequence[str]) -> TargetViews
 
     Raises ConfigError where a secret or a function is not to be had.
     """
-    from dynamirror.engine.views import TargetView  # noqa: PLC0415 - as in ``Links``
+    from dynamirror.engine.writing.views import TargetView  # noqa: PLC0415 - as in ``Links``
 
     ours = ours_on(foreign_marks)
     return {

@@ -28,7 +28,7 @@ from dynamirror.config.load import load
 from dynamirror.config.model import Place, Transport
 from dynamirror.core.record import page_of
 from dynamirror.core.values import encode
-from dynamirror.engine.deliver import Outcome, deliver
+from dynamirror.engine.stream.deliver import Outcome, deliver
 from dynamirror.runtimes.aws_lambda import Function
 from dynamirror.wiring import Wiring
 

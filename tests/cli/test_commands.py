@@ -13,7 +13,7 @@ from tests.engine.world import change
 
 from dynamirror.cli.main import COMMANDS, cli
 from dynamirror.config.model import Place, Transport
-from dynamirror.engine.parking import Parking
+from dynamirror.engine.held.parking import Parking
 from dynamirror.errors import Exit, ThrottledError, TransientError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 

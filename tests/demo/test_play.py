@@ -14,10 +14,10 @@ from dynamirror.cli.demo import connected
 from dynamirror.config.load import load
 from dynamirror.demo.play import Ended, Row, Script, configuration, play
 from dynamirror.demo.server import EmbeddedServer
-from dynamirror.engine.compared import Compared
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.copier import Copied
-from dynamirror.engine.suspects import Drift
+from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.copying.copier import Copied
+from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.wiring import Wiring
 
 SCRIPT = Script(stories=50, sessions=40, seconds=4.0, session_writes_per_second=25.0)

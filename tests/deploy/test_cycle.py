@@ -26,7 +26,7 @@ from dynamirror.deploy import rollout, shares
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Stack
 from dynamirror.deploy.template import Runtime, template
-from dynamirror.engine.backfill import Backfill
+from dynamirror.engine.copying.backfill import Backfill
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import backfill_of
 from dynamirror.wiring import Wiring

@@ -27,8 +27,8 @@ from dynamirror.demo.server import EmbeddedServer
 from dynamirror.deploy import roles
 from dynamirror.deploy.grants import POLICY_VERSION, copying, grants
 from dynamirror.deploy.stacks import Consumer, Stack
-from dynamirror.engine.needs import tables_of_ours
-from dynamirror.engine.schema import of_ours
+from dynamirror.engine.tables.needs import tables_of_ours
+from dynamirror.engine.tables.schema import of_ours
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.aws_lambda import Function
 from dynamirror.runtimes.process import backfill_of

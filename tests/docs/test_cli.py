@@ -22,15 +22,15 @@ from dynamirror.core.facts import (
     ShardReport,
     Verified,
 )
-from dynamirror.engine.charges import Cost
-from dynamirror.engine.compared import Compared, Estimate
-from dynamirror.engine.copier import Copied
-from dynamirror.engine.findings import Finding
+from dynamirror.engine.comparing.compared import Compared, Estimate
+from dynamirror.engine.comparing.mended import Mended
+from dynamirror.engine.comparing.one_item import ItemAt, OneItem, ParkedChange
+from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.copying.copier import Copied
+from dynamirror.engine.held.redrive import Redriven
 from dynamirror.engine.journal import Conflict
-from dynamirror.engine.mended import Mended
-from dynamirror.engine.one_item import ItemAt, OneItem, ParkedChange
-from dynamirror.engine.redrive import Redriven
-from dynamirror.engine.suspects import Drift
+from dynamirror.engine.tables.charges import Cost
+from dynamirror.engine.tables.findings import Finding
 from dynamirror.observe.status import Link, Status
 
 MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"

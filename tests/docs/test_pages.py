@@ -10,7 +10,7 @@ import pytest
 from tests.docs.pictures import IMAGES, PICTURES, drawn
 
 from dynamirror.config.load import load
-from dynamirror.engine.charges import GLOBAL_TABLES, TWO_WAY, cost
+from dynamirror.engine.tables.charges import GLOBAL_TABLES, TWO_WAY, cost
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

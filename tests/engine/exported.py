@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from dynamirror.core.values import Wire
-from dynamirror.engine.export import MissingFileError
+from dynamirror.engine.copying.export import MissingFileError
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/Stories"
 

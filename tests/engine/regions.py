@@ -8,12 +8,12 @@ from typing import Any
 
 from dynamirror.config.model import OneWay, Place, Transport
 from dynamirror.core.values import Wire
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.checkpoints import Checkpoints
-from dynamirror.engine.furniture import observe
-from dynamirror.engine.needs import tables_of_ours
-from dynamirror.engine.provision import Plan, Step, plan
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.stream.checkpoints import Checkpoints
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.needs import tables_of_ours
+from dynamirror.engine.tables.provision import Plan, Step, plan
 from dynamirror.errors import AccessDeniedError, NotFoundError
 from dynamirror.memory import MemoryDynamoDB
 

@@ -15,9 +15,9 @@ from tests.engine.world import TARGET, Watch, World, change, item
 from dynamirror.config.model import Guard, OnPoison
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import encode, opened
-from dynamirror.engine.apply import Applier
-from dynamirror.engine.limiter import Limiter, Pace
-from dynamirror.engine.targets import target_of
+from dynamirror.engine.writing.apply import Applier
+from dynamirror.engine.writing.limiter import Limiter, Pace
+from dynamirror.engine.writing.targets import target_of
 from dynamirror.errors import (
     AccessDeniedError,
     PoisonError,

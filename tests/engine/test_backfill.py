@@ -12,11 +12,11 @@ from tests.engine.world import SOURCE, TARGET, Faults, World
 
 from dynamirror.config.model import Guard, OnPoison
 from dynamirror.core.values import decode
-from dynamirror.engine import shares
-from dynamirror.engine.backfill import Backfill
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.copier import Copied, Left
-from dynamirror.engine.look import look
+from dynamirror.engine.copying import shares
+from dynamirror.engine.copying.backfill import Backfill
+from dynamirror.engine.copying.copier import Copied, Left
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.stream.look import look
 from dynamirror.errors import HeldError, HistoryLostError, PoisonError, RefusedError, TransientError
 from dynamirror.observe.status import State, Status, judged
 from dynamirror.ports import DynamoDB

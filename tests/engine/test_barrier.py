@@ -13,9 +13,9 @@ from tests.engine.world import SOURCE, TARGET, World, change
 
 from dynamirror.config.model import OneWay, OnPoison, Place, Side
 from dynamirror.core.progress import Position
-from dynamirror.engine.barrier import SETTLE_S, Barrier, Gate, Standing, rounds_of
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.parking import Parking
+from dynamirror.engine.held.parking import Parking
+from dynamirror.engine.stream.barrier import SETTLE_S, Barrier, Gate, Standing, rounds_of
+from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.errors import Exit
 
 WAIT_S = 600.0

@@ -7,7 +7,7 @@ from tests.engine.regions import SOURCE, TARGET, Regions
 
 from dynamirror.config.model import Guard, Place, Side
 from dynamirror.core.values import Wire
-from dynamirror.engine.charges import GLOBAL_TABLES, TWO_WAY, cost
+from dynamirror.engine.tables.charges import GLOBAL_TABLES, TWO_WAY, cost
 
 
 def test_the_cost_follows_the_guard() -> None:

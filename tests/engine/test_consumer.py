@@ -14,9 +14,9 @@ from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import TARGET, Faults, Watch, World
 
 from dynamirror.config.model import Deletes, Guard, OnPoison
-from dynamirror.engine import consumer as module
-from dynamirror.engine.checkpoints import PAUSE_ROWS
-from dynamirror.engine.members import note
+from dynamirror.engine.members.roster import note
+from dynamirror.engine.stream import consumer as module
+from dynamirror.engine.stream.checkpoints import PAUSE_ROWS
 from dynamirror.errors import (
     AccessDeniedError,
     HeldError,

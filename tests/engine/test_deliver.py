@@ -8,7 +8,7 @@ from tests.engine.virtual_time import run
 from tests.engine.world import Watch, World, change
 
 from dynamirror.config.model import Guard
-from dynamirror.engine.deliver import Delivery, Outcome, deliver
+from dynamirror.engine.stream.deliver import Delivery, Outcome, deliver
 from dynamirror.errors import AccessDeniedError, ThrottledError
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.engine.virtual_time import run
 
-from dynamirror.engine import deployed
-from dynamirror.engine.deployed import UnsettledError, WhichFunctionError, mapping_of, switch
+from dynamirror.engine.stream import deployed
+from dynamirror.engine.stream.deployed import UnsettledError, WhichFunctionError, mapping_of, switch
 
 STREAM = "arn:aws:dynamodb:us-east-1:1:table/Stories/stream/now"
 

@@ -16,11 +16,11 @@ from dynamirror.core.values import Wire
 from dynamirror.core.view.lens import View
 from dynamirror.core.view.shape import Shape
 from dynamirror.core.view.template import Template
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.findings import Severity
-from dynamirror.engine.provision import Step
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.findings import Severity
+from dynamirror.engine.tables.provision import Step
 from dynamirror.memory import MemoryDynamoDB
 
 TAGS = [{"Key": "team", "Value": "news"}, {"Key": "cost", "Value": "7"}]

@@ -15,9 +15,9 @@ from tests.engine.world import World, item, key
 from dynamirror.config.model import Guard
 from dynamirror.core.exports import Followed, why_unsafe
 from dynamirror.core.values import Wire
-from dynamirror.engine import export as exporting
-from dynamirror.engine.copier import Copied
-from dynamirror.engine.export import DamagedError, UnsafeExportError, opened
+from dynamirror.engine.copying import export as exporting
+from dynamirror.engine.copying.copier import Copied
+from dynamirror.engine.copying.export import DamagedError, UnsafeExportError, opened
 from dynamirror.errors import ConfigError
 
 ITEMS = 30

@@ -14,9 +14,9 @@ from tests.engine.world import Faults, World
 from dynamirror.config.model import Guard
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import decode, encode
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.follow import Follower
-from dynamirror.engine.shard import Reading
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.stream.follow import Follower
+from dynamirror.engine.stream.shard import Reading
 from dynamirror.errors import (
     ExpiredIteratorError,
     HistoryLostError,

@@ -9,8 +9,8 @@ import pytest
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import World
 
-from dynamirror.engine.checkpoints import PAUSED_ROW
-from dynamirror.engine.hold import ANSWER_S, LANDING_MS, PAUSE_S, Hold
+from dynamirror.engine.stream.checkpoints import PAUSED_ROW
+from dynamirror.engine.stream.hold import ANSWER_S, LANDING_MS, PAUSE_S, Hold
 from dynamirror.errors import HeldError, TransientError
 
 

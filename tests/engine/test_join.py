@@ -12,7 +12,7 @@ from tests.engine.world import item, key
 
 from dynamirror.core.drift import End, Sight
 from dynamirror.core.values import Key, encode, key_of
-from dynamirror.engine.join import Join
+from dynamirror.engine.comparing.join import Join
 from dynamirror.engine.reads import Item
 
 SIGHT = Sight("us-east-1", "eu-west-1")

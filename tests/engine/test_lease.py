@@ -8,7 +8,7 @@ import pytest
 from tests.engine.virtual_time import run
 from tests.engine.world import World
 
-from dynamirror.engine.lease import LEASE_S
+from dynamirror.engine.stream.lease import LEASE_S
 from dynamirror.errors import HeldError
 
 

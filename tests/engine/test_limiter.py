@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.virtual_time import run
 
-from dynamirror.engine.limiter import Limiter, Pace
+from dynamirror.engine.writing.limiter import Limiter, Pace
 
 
 def grown(limiter: Limiter, answers: int, took_s: float = 0.01, now_s: float = 0.0) -> int:

@@ -11,10 +11,10 @@ from tests.engine.world import change
 from dynamirror.core.facts import Report
 from dynamirror.core.progress import Position
 from dynamirror.core.values import encode
-from dynamirror.engine.look import look
-from dynamirror.engine.parking import Parking
-from dynamirror.engine.positions import Done
-from dynamirror.engine.shares import Share
+from dynamirror.engine.copying.positions import Done
+from dynamirror.engine.copying.shares import Share
+from dynamirror.engine.held.parking import Parking
+from dynamirror.engine.stream.look import look
 from dynamirror.errors import Exit, NotFoundError
 from dynamirror.observe.status import State, Status, judged
 

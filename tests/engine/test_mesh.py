@@ -11,11 +11,11 @@ from tests.engine.virtual_time import now_ms, run
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Wire
-from dynamirror.engine.apply import Applier
-from dynamirror.engine.limiter import Limiter
-from dynamirror.engine.mesh import MeshApplier
-from dynamirror.engine.replicas import CarryTarget, JudgeTarget
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.writing.apply import Applier
+from dynamirror.engine.writing.limiter import Limiter
+from dynamirror.engine.writing.mesh import MeshApplier
+from dynamirror.engine.writing.replicas import CarryTarget, JudgeTarget
 from dynamirror.errors import PoisonError, ThrottledError
 from dynamirror.simulation.replicas import Place, mesh_of
 

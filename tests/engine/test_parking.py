@@ -12,8 +12,8 @@ from tests.engine.world import PARKED, World, change, item
 
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Wire, decode, row_key
-from dynamirror.engine.parked import PART_BYTES
-from dynamirror.engine.parking import Parking
+from dynamirror.engine.held.parked import PART_BYTES
+from dynamirror.engine.held.parking import Parking
 from dynamirror.errors import NotFoundError, RefusedError, ThrottledError
 
 THROTTLED = ThrottledError("ThrottlingException", "not yet")

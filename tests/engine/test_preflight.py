@@ -9,8 +9,8 @@ from tests.engine.regions import SIMPLE, Regions
 
 from dynamirror.config.model import Deletes, Guard
 from dynamirror.core.values import Wire
-from dynamirror.engine.findings import Finding, Severity
-from dynamirror.engine.preflight import Checked, Preflight
+from dynamirror.engine.tables.findings import Finding, Severity
+from dynamirror.engine.tables.preflight import Checked, Preflight
 from dynamirror.errors import AccessDeniedError
 
 Break = Callable[[Regions], Any]

@@ -6,9 +6,9 @@ import pytest
 from tests.engine.regions import BACKOFF, SIMPLE, TARGET, Regions
 
 from dynamirror.config.model import Deletes, Guard, Place
-from dynamirror.engine.building import UnreadyError, carry_out
-from dynamirror.engine.findings import Severity
-from dynamirror.engine.provision import PHASES, NoSourceError
+from dynamirror.engine.tables.building import UnreadyError, carry_out
+from dynamirror.engine.tables.findings import Severity
+from dynamirror.engine.tables.provision import PHASES, NoSourceError
 
 RICH = {
     "KeySchema": [

@@ -12,8 +12,8 @@ from tests.engine.world import TARGET, World, change
 
 from dynamirror.core.facts import Report
 from dynamirror.core.record import StreamRecord
-from dynamirror.engine.checkpoints import LASTING_ROW, LIMIT_ROW
-from dynamirror.engine.pulse import BEAT_S, Ageing, Rate
+from dynamirror.engine.stream.checkpoints import LASTING_ROW, LIMIT_ROW
+from dynamirror.engine.stream.pulse import BEAT_S, Ageing, Rate
 from dynamirror.errors import TransientError
 
 

@@ -14,8 +14,8 @@ from tests.engine.world import LEDGER, PARKED, TARGET, World, contents, create
 from dynamirror.config.model import Guard, OnPoison, Place
 from dynamirror.core.facts import LinkReport
 from dynamirror.core.values import decode, same
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.links import Links
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.writing.links import Links
 from dynamirror.errors import RefusedError, ThrottledError, TransientError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 

@@ -12,8 +12,8 @@ from tests.engine.world import PARKED, TARGET, World, change, item
 from dynamirror.config.model import Deletes, Guard, OnPoison
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Wire
-from dynamirror.engine.claim import CLAIM_S, LANDING_MS, REDRIVE_ROW, Claim
-from dynamirror.engine.redrive import Redriven, Redriver
+from dynamirror.engine.held.claim import CLAIM_S, LANDING_MS, REDRIVE_ROW, Claim
+from dynamirror.engine.held.redrive import Redriven, Redriver
 from dynamirror.errors import DynamirrorError, HeldError, RefusedError
 from dynamirror.ports import DynamoDB
 

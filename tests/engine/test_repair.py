@@ -17,11 +17,11 @@ from dynamirror.config.model import Deletes, Guard
 from dynamirror.core.drift import Kind
 from dynamirror.core.rows import row
 from dynamirror.core.values import Wire, decode, row_key
-from dynamirror.engine.compared import Compared
-from dynamirror.engine.mended import PARKED, Mended, Outcome
-from dynamirror.engine.repair import OneWayRepairer
-from dynamirror.engine.suspects import Drift
-from dynamirror.engine.verify import Verifier
+from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.mended import PARKED, Mended, Outcome
+from dynamirror.engine.comparing.repair import OneWayRepairer
+from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.comparing.verify import Verifier
 from dynamirror.errors import RefusedError, TransientError
 
 SEEDED = 60

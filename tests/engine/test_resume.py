@@ -13,8 +13,8 @@ from tests.engine.world import SOURCE, World
 
 from dynamirror.config.model import Guard
 from dynamirror.core.values import Wire, decode
-from dynamirror.engine import parts, shares
-from dynamirror.engine.copier import Copied
+from dynamirror.engine.copying import parts, shares
+from dynamirror.engine.copying.copier import Copied
 from dynamirror.errors import DynamirrorError, HeldError, HistoryLostError
 from dynamirror.memory import reads
 from dynamirror.ports import DynamoDB

@@ -16,10 +16,10 @@ from dynamirror.core.ledger import Tombstone
 from dynamirror.core.rank import Peers, Rank
 from dynamirror.core.stamp import Marks, Stamp
 from dynamirror.core.values import Wire, row_key
-from dynamirror.engine.mended import Mended, Outcome
-from dynamirror.engine.resync import REPORTED, TwoWayRepairer
+from dynamirror.engine.comparing.mended import Mended, Outcome
+from dynamirror.engine.comparing.resync import REPORTED, TwoWayRepairer
+from dynamirror.engine.comparing.suspects import Drift
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.suspects import Drift
 from dynamirror.simulation.replicas import LEDGER, TABLE, Place
 
 NAMES = ("A", "B", "C")

@@ -5,8 +5,8 @@ from tests.engine.regions import SOURCE, TARGET
 
 from dynamirror.config.model import Guard, OneWay, Side, Unversioned
 from dynamirror.core.values import Wire
-from dynamirror.engine import sample
-from dynamirror.engine.findings import Severity
+from dynamirror.engine.tables import sample
+from dynamirror.engine.tables.findings import Severity
 from dynamirror.memory import items
 
 

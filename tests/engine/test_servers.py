@@ -14,11 +14,11 @@ from tests.imitation import Imitation
 from dynamirror.config.model import Deletes, Guard, OneWay
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.servers import Kind
-from dynamirror.engine import shard
-from dynamirror.engine.findings import Severity
-from dynamirror.engine.servers import of_isolation, of_server
-from dynamirror.engine.shard import reading_of
 from dynamirror.engine.source import Table
+from dynamirror.engine.stream import shard
+from dynamirror.engine.stream.shard import reading_of
+from dynamirror.engine.tables.findings import Severity
+from dynamirror.engine.tables.servers import of_isolation, of_server
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 from dynamirror.ports import DynamoDB
 

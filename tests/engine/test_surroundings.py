@@ -12,9 +12,9 @@ import pytest
 from tests.engine.regions import SOURCE, TARGET, Regions
 
 from dynamirror.config.model import Guard
-from dynamirror.engine.findings import Finding, Severity
 from dynamirror.engine.source import Table
-from dynamirror.engine.surroundings import Surroundings
+from dynamirror.engine.tables.findings import Finding, Severity
+from dynamirror.engine.tables.surroundings import Surroundings
 from dynamirror.errors import AccessDeniedError, TransientError
 
 Answer = dict[str, Any] | Exception

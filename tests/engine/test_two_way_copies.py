@@ -13,11 +13,11 @@ from tests.engine.virtual_time import now_ms, run
 from dynamirror.config.load import load
 from dynamirror.config.model import Place, Transport
 from dynamirror.core.values import Wire, same
-from dynamirror.engine import shares
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.copier import Copied
-from dynamirror.engine.furniture import observe
-from dynamirror.engine.provision import plan
+from dynamirror.engine.copying import shares
+from dynamirror.engine.copying.copier import Copied
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.provision import plan
 from dynamirror.memory import MemoryDynamoDB, reads
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import backfill_of, consumer_of

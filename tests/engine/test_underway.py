@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.engine.world import change
 
-from dynamirror.engine.underway import Batch, Lines, Write
+from dynamirror.engine.writing.underway import Batch, Lines, Write
 
 
 def test_what_joins_a_line_is_served_after_all_that_stood_in_it() -> None:

@@ -12,7 +12,7 @@ from tests.simulation.test_engine import REGIONS, World, parked
 
 from dynamirror.config.load import load
 from dynamirror.core.values import Wire
-from dynamirror.engine.redrive import Redriven
+from dynamirror.engine.held.redrive import Redriven
 from dynamirror.runtimes.process import consumer_of, redriver_of
 from dynamirror.simulation.replicas import EXPIRES, JOURNAL, TABLE
 from dynamirror.wiring import Wiring

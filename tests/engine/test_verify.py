@@ -9,10 +9,10 @@ import pytest
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import TARGET, World, item, key
 
-from dynamirror.engine.compared import Compared
-from dynamirror.engine.hold import Hold
-from dynamirror.engine.suspects import PATIENCE_MS, WAIT_MS_MAX, Drift
-from dynamirror.engine.verify import Verifier
+from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.suspects import PATIENCE_MS, WAIT_MS_MAX, Drift
+from dynamirror.engine.comparing.verify import Verifier
+from dynamirror.engine.stream.hold import Hold
 
 
 async def compared(world: World, drifts: list[Drift] | None = None) -> Compared:

@@ -11,9 +11,9 @@ from tests.engine.virtual_time import run
 
 from dynamirror.config.model import Guard
 from dynamirror.core.values import Wire
-from dynamirror.engine.compared import Compared, Method, Scope
-from dynamirror.engine.mended import Mended, Outcome
-from dynamirror.engine.suspects import Drift
+from dynamirror.engine.comparing.compared import Compared, Method, Scope
+from dynamirror.engine.comparing.mended import Mended, Outcome
+from dynamirror.engine.comparing.suspects import Drift
 from dynamirror.runtimes.process import (
     backfill_of,
     consumer_of,

@@ -17,7 +17,7 @@ from dynamirror.config.load import load
 from dynamirror.config.model import Guard
 from dynamirror.core.values import Wire, differing
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.views import TargetView
+from dynamirror.engine.writing.views import TargetView
 from dynamirror.errors import ConfigError, UnfitError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 from dynamirror.runtimes.process import backfill_of, consumer_of, verifier_of

@@ -14,12 +14,12 @@ from tests.engine.virtual_time import now_ms
 from dynamirror.config.model import Guard, OneWay, OnPoison, Place
 from dynamirror.core.record import StreamRecord, record_of
 from dynamirror.core.values import Wire, decode, same
-from dynamirror.engine.checkpoints import Checkpoints
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.lease import Lease
-from dynamirror.engine.links import Links
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.shard import Reading
+from dynamirror.engine.stream.checkpoints import Checkpoints
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.stream.lease import Lease
+from dynamirror.engine.stream.shard import Reading
+from dynamirror.engine.writing.links import Links
 from dynamirror.errors import BusyError, ThrottledError, TransientError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 from dynamirror.ports import DynamoDB

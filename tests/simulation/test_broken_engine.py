@@ -16,9 +16,9 @@ from dynamirror.core.mesh import Answer, Ask
 from dynamirror.core.progress import Progress
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
-from dynamirror.engine import steps
-from dynamirror.engine.replicas import CarryTarget, JudgeTarget
-from dynamirror.engine.steps import Part, answered
+from dynamirror.engine.writing import steps
+from dynamirror.engine.writing.replicas import CarryTarget, JudgeTarget
+from dynamirror.engine.writing.steps import Part, answered
 from dynamirror.errors import ServiceError
 from dynamirror.runtimes.process import consumer_of
 from dynamirror.simulation.replicas import JOURNAL

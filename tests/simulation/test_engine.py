@@ -22,10 +22,10 @@ from dynamirror.config.model import Place, Transport
 from dynamirror.core.rank import Peers
 from dynamirror.core.record import records_of
 from dynamirror.core.values import Wire
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.furniture import observe
-from dynamirror.engine.provision import plan
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.provision import plan
 from dynamirror.errors import TransientError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 from dynamirror.runtimes import aws_lambda

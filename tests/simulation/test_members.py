@@ -14,15 +14,15 @@ from tests.engine.virtual_time import now_ms, run
 from tests.simulation.test_engine import KEYS, REGIONS, Region, World
 
 from dynamirror.config.load import load
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.checkpoints import Checkpoints
-from dynamirror.engine.furniture import observe
-from dynamirror.engine.joining import AwayTooLongError, Joining
-from dynamirror.engine.lease import LEASE_S, Lease
-from dynamirror.engine.leaving import Leaving
-from dynamirror.engine.provision import plan
+from dynamirror.engine.members.joining import AwayTooLongError, Joining
+from dynamirror.engine.members.leaving import Leaving
+from dynamirror.engine.members.sites import Site
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.sites import Site
+from dynamirror.engine.stream.checkpoints import Checkpoints
+from dynamirror.engine.stream.lease import LEASE_S, Lease
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.provision import plan
 from dynamirror.errors import DynamirrorError, HistoryLostError, NewReplicaError, RosterError
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import backfill_of, consumer_of, sites_of

@@ -19,11 +19,11 @@ from dynamirror.cli.arguments import patiently
 from dynamirror.config.load import load
 from dynamirror.config.model import Place, Transport
 from dynamirror.core.values import Wire
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.furniture import observe
-from dynamirror.engine.provision import plan
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.provision import plan
 from dynamirror.errors import RefusedError, ThrottledError
 from dynamirror.memory import MemoryDynamoDB
 from dynamirror.runtimes.process import consumer_of

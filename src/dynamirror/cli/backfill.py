@@ -24,9 +24,9 @@ from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted, sized
 from dynamirror.config.model import Mirror, Place
 from dynamirror.core.prices import AS_OF, REGION, Use
-from dynamirror.engine.copier import Copied, Left
-from dynamirror.engine.estimate import Estimate, estimated
-from dynamirror.engine.findings import label
+from dynamirror.engine.copying.copier import Copied, Left
+from dynamirror.engine.copying.estimate import Estimate, estimated
+from dynamirror.engine.tables.findings import label
 from dynamirror.errors import Exit
 from dynamirror.runtimes.exports import exports_of
 from dynamirror.runtimes.presence import see_all

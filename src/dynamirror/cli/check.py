@@ -8,9 +8,9 @@ from dynamirror.cli.arguments import open_output, perform, reporting, wired
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror, Side
 from dynamirror.core.prices import AS_OF, REGION
-from dynamirror.engine.charges import Cost
-from dynamirror.engine.findings import Severity, label
-from dynamirror.engine.preflight import Checked, Preflight
+from dynamirror.engine.tables.charges import Cost
+from dynamirror.engine.tables.findings import Severity, label
+from dynamirror.engine.tables.preflight import Checked, Preflight
 from dynamirror.errors import Exit
 
 

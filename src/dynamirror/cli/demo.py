@@ -22,10 +22,10 @@ from dynamirror.config.load import load
 from dynamirror.config.model import Place, Transport
 from dynamirror.demo.play import Ended, Row, Script, configuration, keep_running, play
 from dynamirror.demo.server import EmbeddedServer
-from dynamirror.engine.compared import Compared
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.copier import Copied
-from dynamirror.engine.suspects import Drift
+from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.copying.copier import Copied
+from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.errors import Exit
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import run

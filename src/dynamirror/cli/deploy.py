@@ -21,8 +21,8 @@ from dynamirror.config.model import Mirror
 from dynamirror.deploy.apply import Builder
 from dynamirror.deploy.rollout import Options, Plan, survey
 from dynamirror.deploy.template import Runtime
-from dynamirror.engine.copier import Copied
-from dynamirror.engine.findings import label
+from dynamirror.engine.copying.copier import Copied
+from dynamirror.engine.tables.findings import label
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import backfill_of, run
 

@@ -8,7 +8,7 @@ from dynamirror.cli.arguments import open_output, reporting
 from dynamirror.cli.output import Output
 from dynamirror.cli.sites import entered, profile_option, stack_name_option
 from dynamirror.deploy.teardown import Removal, remove, survey
-from dynamirror.engine.findings import bare
+from dynamirror.engine.tables.findings import bare
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import run
 

@@ -9,9 +9,9 @@ from dynamirror.cli.arguments import chosen, open_output, reporting, wired
 from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted
 from dynamirror.config.model import Mirror, Place
-from dynamirror.engine.detach import Detach, attribute_of, written_by
-from dynamirror.engine.findings import bare, label
-from dynamirror.engine.needs import tables_of_ours
+from dynamirror.engine.members.detach import Detach, attribute_of, written_by
+from dynamirror.engine.tables.findings import bare, label
+from dynamirror.engine.tables.needs import tables_of_ours
 from dynamirror.errors import ConfigError, Exit
 from dynamirror.runtimes.process import lease_of, run
 from dynamirror.wiring import Wiring

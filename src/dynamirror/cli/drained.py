@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from dynamirror.cli.output import PLAIN_S, Output
-from dynamirror.engine.barrier import Barrier, Gate, Standing, rounds_of
+from dynamirror.engine.stream.barrier import Barrier, Gate, Standing, rounds_of
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.process import SEVERITY, run
 from dynamirror.wiring import Wiring

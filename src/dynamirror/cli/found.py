@@ -11,9 +11,9 @@ import msgspec
 from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted
 from dynamirror.core.values import Key, key_of
-from dynamirror.engine.compared import Compared
-from dynamirror.engine.mended import Mended, Outcome
-from dynamirror.engine.suspects import Drift
+from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.mended import Mended, Outcome
+from dynamirror.engine.comparing.suspects import Drift
 
 LINES_SHOWN_MAX = 50
 """Lines of drift, and of repair, for people; --json has them all."""

@@ -15,10 +15,10 @@ from dynamirror.cli.arguments import (
 )
 from dynamirror.cli.output import PLAIN_S, Output
 from dynamirror.config.model import Mirror
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.findings import Severity, bare
-from dynamirror.engine.furniture import observe
-from dynamirror.engine.provision import Plan, Step, plan
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.findings import Severity, bare
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.provision import Plan, Step, plan
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import run
 from dynamirror.wiring import Wiring

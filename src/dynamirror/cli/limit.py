@@ -9,7 +9,7 @@ import click
 from dynamirror.cli.arguments import mirror_option, open_output, perform, reporting, wired
 from dynamirror.cli.controlling import link_option, links_of, selected
 from dynamirror.config.model import Mirror
-from dynamirror.engine.control import limit
+from dynamirror.engine.stream.control import limit
 from dynamirror.errors import Exit
 
 

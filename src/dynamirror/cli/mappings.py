@@ -9,8 +9,8 @@ import click
 
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
-from dynamirror.engine.deployed import mapping_of, mappings_of, switch
 from dynamirror.engine.source import stream_of
+from dynamirror.engine.stream.deployed import mapping_of, mappings_of, switch
 from dynamirror.errors import ConfigError, DynamirrorError, ServiceError
 from dynamirror.ports import ControlPlane
 from dynamirror.wiring import Wiring

@@ -16,8 +16,8 @@ from dynamirror.cli.found import action_of
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire, encode, key_of
-from dynamirror.engine.mended import Outcome
-from dynamirror.engine.one_item import ItemAt, OneItem
+from dynamirror.engine.comparing.mended import Outcome
+from dynamirror.engine.comparing.one_item import ItemAt, OneItem
 from dynamirror.engine.source import described
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.presence import see_all

@@ -12,7 +12,7 @@ from dynamirror.cli.controlling import link_option, links_of, person, selected
 from dynamirror.cli.mappings import function_option, switched
 from dynamirror.config.model import Mirror
 from dynamirror.core.limits import STREAM_RETENTION_S
-from dynamirror.engine.control import obeyed, pause
+from dynamirror.engine.stream.control import obeyed, pause
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import lease_of
 

@@ -14,7 +14,7 @@ from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire
-from dynamirror.engine.redrive import Redriven
+from dynamirror.engine.held.redrive import Redriven
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.failures import Taken, take_all_in
 from dynamirror.runtimes.presence import see_source

@@ -10,17 +10,17 @@ import msgspec
 
 from dynamirror.cli.arguments import chosen, open_output, reporting, wired
 from dynamirror.cli.output import Output, Progressing
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.compared import Compared
-from dynamirror.engine.copier import Copied, Left
-from dynamirror.engine.findings import label
-from dynamirror.engine.furniture import observe
-from dynamirror.engine.joining import MS_PER_DAY, Joining, Looked
-from dynamirror.engine.leaving import Leave, Leaving
-from dynamirror.engine.members import Member
-from dynamirror.engine.provision import plan
-from dynamirror.engine.sites import Site
-from dynamirror.engine.suspects import Drift
+from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.copying.copier import Copied, Left
+from dynamirror.engine.members.joining import MS_PER_DAY, Joining, Looked
+from dynamirror.engine.members.leaving import Leave, Leaving
+from dynamirror.engine.members.roster import Member
+from dynamirror.engine.members.sites import Site
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.findings import label
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.provision import plan
 from dynamirror.errors import ConfigError, Exit
 from dynamirror.runtimes.process import consumer_of, run, sites_of, verifier_of
 from dynamirror.wiring import Wiring

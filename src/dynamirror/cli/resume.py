@@ -8,7 +8,7 @@ from dynamirror.cli.arguments import mirror_option, open_output, perform, report
 from dynamirror.cli.controlling import link_option, links_of, selected
 from dynamirror.cli.mappings import function_option, switched
 from dynamirror.config.model import Mirror
-from dynamirror.engine.control import resume, resumed
+from dynamirror.engine.stream.control import resume, resumed
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import lease_of
 

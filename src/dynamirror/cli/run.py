@@ -19,7 +19,7 @@ from dynamirror.cli.arguments import open_output, reporting, wired
 from dynamirror.cli.logs import FORMATS
 from dynamirror.cli.output import Output
 from dynamirror.cli.standing import span
-from dynamirror.engine.consumer import Consumer
+from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import mirror_all, run
 from dynamirror.runtimes.watching import Watch

@@ -11,7 +11,7 @@ from dynamirror.cli.drained import wait_drained
 from dynamirror.cli.output import Output
 from dynamirror.cli.standing import HEADER, notes, row
 from dynamirror.config.model import Mirror
-from dynamirror.engine.barrier import SETTLE_S
+from dynamirror.engine.stream.barrier import SETTLE_S
 from dynamirror.errors import Exit
 from dynamirror.observe.status import Status
 from dynamirror.runtimes.process import run

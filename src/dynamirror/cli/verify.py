@@ -25,10 +25,10 @@ from dynamirror.cli.wording import sized
 from dynamirror.config.model import Mirror
 from dynamirror.core.prices import Use
 from dynamirror.core.values import Key, key_of
-from dynamirror.engine.compared import SETTLE_S, Method, Scope
+from dynamirror.engine.comparing.compared import SETTLE_S, Method, Scope
+from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.comparing.verify import Verifier
 from dynamirror.engine.reported import reported, reports
-from dynamirror.engine.suspects import Drift
-from dynamirror.engine.verify import Verifier
 from dynamirror.errors import AccessDeniedError, Exit, NotFoundError
 from dynamirror.runtimes.presence import see_all
 from dynamirror.runtimes.process import repairer_of, verifier_of

@@ -19,7 +19,7 @@ from dynamirror.cli.keys import Key
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire, differing
-from dynamirror.engine.shown import Shown, shown_of
+from dynamirror.engine.comparing.shown import Shown, shown_of
 from dynamirror.errors import Exit
 
 

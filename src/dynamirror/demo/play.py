@@ -16,14 +16,14 @@ from dynamirror.config.model import Mirror, Place, Side
 from dynamirror.core.facts import Report
 from dynamirror.core.values import encode
 from dynamirror.demo import sessions, stories
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.compared import Compared
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.copier import Copied
-from dynamirror.engine.furniture import observe
+from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.copying.copier import Copied
 from dynamirror.engine.journal import Conflict
-from dynamirror.engine.provision import plan
-from dynamirror.engine.suspects import Drift
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.furniture import observe
+from dynamirror.engine.tables.provision import plan
 from dynamirror.errors import DynamirrorError
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.process import backfill_of, consumer_of, journal_of, verifier_of

@@ -13,7 +13,7 @@ from collections import Counter
 
 from dynamirror.core.values import Wire, encode
 from dynamirror.demo.stories import put_all, send
-from dynamirror.engine.limiter import Pace
+from dynamirror.engine.writing.limiter import Pace
 from dynamirror.ports import DynamoDB
 
 TABLE = "Sessions"

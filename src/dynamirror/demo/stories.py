@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from dynamirror.core.limits import BATCH_WRITE_ITEMS_MAX
 from dynamirror.core.values import Wire, decode, encode
-from dynamirror.engine.limiter import Pace
 from dynamirror.engine.retry import Backoff, persist
+from dynamirror.engine.writing.limiter import Pace
 from dynamirror.ports import DynamoDB
 
 TABLE = "Stories"

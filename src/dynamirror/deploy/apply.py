@@ -19,9 +19,9 @@ from dynamirror.deploy.code import code_bucket, code_key, discard
 from dynamirror.deploy.resources import FAILURES
 from dynamirror.deploy.rollout import Options, Part, Plan, is_large, parameters, placed
 from dynamirror.deploy.teardown import Remains, Removal, remove
-from dynamirror.engine.building import carry_out
-from dynamirror.engine.needs import spot
 from dynamirror.engine.source import describe
+from dynamirror.engine.tables.building import carry_out
+from dynamirror.engine.tables.needs import spot
 from dynamirror.errors import DynamirrorError, TransientError
 from dynamirror.wiring import Wiring
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dynamirror.config.model import Mirror
-from dynamirror.engine.checkpoints import Known
-from dynamirror.engine.furniture import World
-from dynamirror.engine.history import oldest_ms
-from dynamirror.engine.needs import spot
+from dynamirror.engine.stream.checkpoints import Known
+from dynamirror.engine.stream.history import oldest_ms
+from dynamirror.engine.tables.furniture import World
+from dynamirror.engine.tables.needs import spot
 from dynamirror.errors import HeldError
 from dynamirror.runtimes.process import lease_of
 from dynamirror.wiring import Wiring

@@ -11,8 +11,8 @@ from dynamirror.config.problems import bare
 from dynamirror.deploy import names
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Consumer, Stack
-from dynamirror.engine.needs import EXPIRES_AT, Ours
-from dynamirror.engine.schema import of_ours
+from dynamirror.engine.tables.needs import EXPIRES_AT, Ours
+from dynamirror.engine.tables.schema import of_ours
 
 HANDLER = "dynamirror.runtimes.aws_lambda.handler"
 

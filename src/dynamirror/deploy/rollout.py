@@ -23,9 +23,9 @@ from dynamirror.deploy.grants import Json
 from dynamirror.deploy.pending import is_pending, require_unread
 from dynamirror.deploy.stacks import Consumer, Stack, site_of
 from dynamirror.deploy.template import Runtime, template
-from dynamirror.engine import provision
-from dynamirror.engine.findings import Finding, Severity
-from dynamirror.engine.furniture import World, observe
+from dynamirror.engine.tables import provision
+from dynamirror.engine.tables.findings import Finding, Severity
+from dynamirror.engine.tables.furniture import World, observe
 from dynamirror.errors import ConfigError, ServiceError
 from dynamirror.ports import ControlPlane
 from dynamirror.wiring import Wiring

@@ -15,7 +15,7 @@ from dynamirror.config.problems import arn, bare
 from dynamirror.config.relations import account_of, is_elsewhere
 from dynamirror.deploy import names
 from dynamirror.deploy.toml import spelled
-from dynamirror.engine.needs import Ours, tables_of_ours
+from dynamirror.engine.tables.needs import Ours, tables_of_ours
 from dynamirror.errors import ConfigError
 
 CONFIG_BYTES_MAX = 3_500

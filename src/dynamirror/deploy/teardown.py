@@ -17,9 +17,9 @@ from dynamirror.deploy.code import Bucket, code_bucket, discard
 from dynamirror.deploy.formation import Formation, State
 from dynamirror.deploy.resources import FAILURES
 from dynamirror.deploy.stacks import Stack
-from dynamirror.engine.needs import Ours, tables_of_ours
 from dynamirror.engine.retry import persist
 from dynamirror.engine.source import describe
+from dynamirror.engine.tables.needs import Ours, tables_of_ours
 from dynamirror.errors import NotFoundError
 from dynamirror.wiring import Wiring
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dynamirror.config.model import Place
 from dynamirror.core.values import encode
-from dynamirror.engine.findings import label
 from dynamirror.engine.retry import Backoff, persist
+from dynamirror.engine.tables.findings import label
 from dynamirror.errors import AccessDeniedError, DynamirrorError, NotFoundError, ServiceError
 from dynamirror.ports import DynamoDB
 

@@ -13,7 +13,7 @@ from dynamirror.core.reported import LIST, Reporting
 from dynamirror.core.rows import plain
 from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Wire, encode, key_of
-from dynamirror.engine.checkpoints import Checkpoints
+from dynamirror.engine.stream.checkpoints import Checkpoints
 from dynamirror.errors import NotFoundError
 
 log = logging.getLogger("dynamirror")

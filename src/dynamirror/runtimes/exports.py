@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dynamirror.aws.objects import CHUNK_BYTES, Bucket
 from dynamirror.config.model import Mirror
-from dynamirror.engine.export import Exports, MissingFileError, opened
+from dynamirror.engine.copying.export import Exports, MissingFileError, opened
 from dynamirror.engine.source import described
 from dynamirror.errors import NotFoundError
 from dynamirror.wiring import Wiring

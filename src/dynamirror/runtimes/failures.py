@@ -12,7 +12,7 @@ import msgspec
 
 from dynamirror.aws.objects import Bucket
 from dynamirror.core.failed import FailedBatch, UnfitBatchError, failed_batch
-from dynamirror.engine.intake import take_in
+from dynamirror.engine.held.intake import take_in
 from dynamirror.errors import DynamirrorError
 from dynamirror.runtimes.aws_lambda import mirrors_of
 from dynamirror.runtimes.process import lease_of

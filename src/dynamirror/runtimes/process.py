@@ -11,20 +11,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 from dynamirror.config.model import Mirror, Side
-from dynamirror.engine.backfill import Backfill
-from dynamirror.engine.consumer import Consumer
+from dynamirror.engine.comparing.mended import Repairer
+from dynamirror.engine.comparing.one_item import Looker
+from dynamirror.engine.comparing.repair import OneWayRepairer
+from dynamirror.engine.comparing.resync import TwoWayRepairer
+from dynamirror.engine.comparing.verify import Verifier
+from dynamirror.engine.copying.backfill import Backfill
+from dynamirror.engine.copying.meter import Budget, Meter
+from dynamirror.engine.held.redrive import Redriver
 from dynamirror.engine.journal import Journal
-from dynamirror.engine.lease import Lease
-from dynamirror.engine.limiter import Pace
-from dynamirror.engine.mended import Repairer
-from dynamirror.engine.meter import Budget, Meter
-from dynamirror.engine.one_item import Looker
-from dynamirror.engine.redrive import Redriver
-from dynamirror.engine.repair import OneWayRepairer
-from dynamirror.engine.resync import TwoWayRepairer
-from dynamirror.engine.sites import Site
+from dynamirror.engine.members.sites import Site
 from dynamirror.engine.source import described
-from dynamirror.engine.verify import Verifier
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.stream.lease import Lease
+from dynamirror.engine.writing.limiter import Pace
 from dynamirror.errors import DynamirrorError, Exit
 from dynamirror.runtimes.identity import is_dead, me
 from dynamirror.runtimes.presence import see_running

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from dynamirror.config.load import load
-from dynamirror.engine.copier import Copied
+from dynamirror.engine.copying.copier import Copied
 from dynamirror.errors import ConfigError, DynamirrorError
 from dynamirror.runtimes.aws_lambda import CONFIG_VARIABLE
 from dynamirror.runtimes.process import backfill_of

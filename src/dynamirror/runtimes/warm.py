@@ -11,8 +11,8 @@ import logging
 from secrets import token_hex
 
 from dynamirror.config.model import Mirror
-from dynamirror.engine.lease import Lease
-from dynamirror.engine.outages import Outages
+from dynamirror.engine.held.outages import Outages
+from dynamirror.engine.stream.lease import Lease
 from dynamirror.errors import HeldError, ServiceError
 from dynamirror.wiring import Wiring
 
@@ -75,7 +75,7 @@ class Warm:
 
     async def _redrive(self, targets: list[str], time_s: float) -> bool:
         """Redrive for a while; return whether nothing is left that could be redriven."""
-        from dynamirror.engine.redrive import Ear, Interrupted, Redriver  # noqa: PLC0415 - seldom
+        from dynamirror.engine.held.redrive import Ear, Interrupted, Redriver  # noqa: PLC0415 - seldom
 
         wiring, mirror, link = self._wiring, self._mirror, self._mirror.link
         checkpoints = wiring.checkpoints(mirror)

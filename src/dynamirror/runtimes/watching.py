@@ -14,8 +14,8 @@ import msgspec
 
 from dynamirror.config.model import Mirror
 from dynamirror.core.facts import Facts
-from dynamirror.engine.consumer import Consumer
-from dynamirror.engine.look import look
+from dynamirror.engine.stream.consumer import Consumer
+from dynamirror.engine.stream.look import look
 from dynamirror.errors import DynamirrorError
 from dynamirror.observe.series import Series
 from dynamirror.observe.status import Status, judged

@@ -15,9 +15,9 @@ from dynamirror.config.model import Side
 from dynamirror.core.drift import Kind
 from dynamirror.core.mesh import Ask
 from dynamirror.core.values import Wire, decode, encode
-from dynamirror.engine.resync import TwoWayRepairer
+from dynamirror.engine.comparing.resync import TwoWayRepairer
+from dynamirror.engine.comparing.suspects import Drift
 from dynamirror.engine.retry import Backoff
-from dynamirror.engine.suspects import Drift
 from dynamirror.errors import ConditionFailedError, TransientError
 from dynamirror.simulation.chance import Ticket
 from dynamirror.simulation.replicas import KEY, KEY_NAME, NAMES, TABLE, Place

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from dynamirror.config.model import Config, Mirror, Side
-from dynamirror.engine.control import pause, resume
-from dynamirror.engine.redrive import Redriven
+from dynamirror.engine.held.redrive import Redriven
+from dynamirror.engine.stream.control import pause, resume
 from dynamirror.errors import ConfigError
 from dynamirror.runtimes.process import journal_of, redriver_of
 from dynamirror.runtimes.watching import Watch

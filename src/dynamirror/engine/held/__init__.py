@@ -1,0 +1,1 @@
+"""Changes that wait: unfit ones, those for a target that is away, and how they are redriven."""

@@ -1,0 +1,1 @@
+"""How a stream is read: shards, positions, who reads it, how it is paused and told of."""

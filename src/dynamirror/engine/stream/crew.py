@@ -1,0 +1,127 @@
+"""All that works at a running mirror's targets, and how it tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dynamirror.core.facts import LinkReport, Report, ShardReport
+from dynamirror.engine.held.recovery import Absence, Recovery
+from dynamirror.engine.stream.follow import to_each
+from dynamirror.engine.stream.pulse import Ageing, Heartbeat
+from dynamirror.engine.stream.shard import ShardReader
+from dynamirror.engine.writing.apply import Applier
+from dynamirror.engine.writing.links import Links
+
+BEHIND_MAX = 20
+"""So many of the shards that we are most behind with are told of."""
+
+
+class Crew:
+    """The appliers of a mirror, and those who look after their targets."""
+
+    def __init__(
+        self, appliers: Sequence[Applier] = (), heartbeats: Sequence[Heartbeat] = ()
+    ) -> None:
+        self.appliers = appliers
+        self.heartbeats = heartbeats
+        self.recovery: Recovery | None = None
+        self._ageing = [Ageing(applier.submit) for applier in appliers]
+        self.submit = to_each([ageing.submit for ageing in self._ageing])
+
+    @property
+    def legs(self) -> list[Applier]:
+        """The appliers that write to one target each."""
+        return [leg for applier in self.appliers for leg in applier.legs]
+
+    @property
+    def all(self) -> list[Applier]:
+        """All appliers through which records pass."""
+        return [one for applier in self.appliers for one in applier.all]
+
+    def links(self, now_ms: int) -> list[LinkReport]:
+        """Tell how it goes at each target."""
+        absences = self.recovery.absences() if self.recovery else {}
+        pairs = zip(self.appliers, self._ageing, strict=True)
+        ages = {applier.target.name: ageing.oldest_ms for applier, ageing in pairs}
+        legs = {leg.target.name: leg for leg in self.legs}
+        return [
+            _link(
+                heartbeat,
+                legs[heartbeat.name],
+                absences.get(heartbeat.name),
+                ages.get(heartbeat.name, legs[heartbeat.name].oldest_ms),
+                now_ms,
+            )
+            for heartbeat in self.heartbeats
+            if heartbeat.name in legs
+        ]
+
+
+def report_of(
+    crew: Crew,
+    readers: Sequence[ShardReader],
+    links: Links,
+    *,
+    state: str,
+    now_ms: int,
+    per_second: float,
+) -> Report:
+    """Tell how a mirror's consumer gets on."""
+    troubles = [reader.trouble for reader in readers]
+    troubles += [applier.trouble for applier in crew.all]
+    open_readers = [reader for reader in readers if not reader.progress.position.done]
+    return Report(
+        state=state,
+        at_ms=now_ms,
+        records=sum(reader.records for reader in readers),
+        lag_ms=max((reader.lag_ms(now_ms) for reader in readers), default=0),
+        applied=sum(reader.applied for reader in readers),
+        writes=sum(leg.applied for leg in crew.legs),
+        stale=sum(leg.target.stale for leg in crew.legs),
+        in_flight=sum(applier.in_flight for applier in crew.all),
+        retries=sum(applier.retries for applier in crew.all),
+        throttles=sum(applier.throttles for applier in crew.all),
+        parked_keys=links.parking.held if links.parking else 0,
+        conflicts=links.conflicts,
+        trouble=sorted({trouble for trouble in troubles if trouble}),
+        per_second=per_second,
+        unread_ms=max((reader.unread_ms(now_ms) for reader in open_readers), default=0),
+        links=crew.links(now_ms),
+        shards=_most_behind(open_readers, now_ms),
+        limit_per_second=links.limit_per_second,
+    )
+
+
+def _link(
+    heartbeat: Heartbeat,
+    leg: Applier,
+    absence: Absence | None,
+    oldest_ms: int | None,
+    now_ms: int,
+) -> LinkReport:
+    return LinkReport(
+        target=heartbeat.name,
+        lag_ms=0 if oldest_ms is None else max(0, now_ms - oldest_ms),
+        applied=leg.applied,
+        stale=leg.target.stale,
+        in_flight=leg.in_flight,
+        retries=leg.retries,
+        throttles=leg.throttles,
+        beat_ms=heartbeat.took_ms,
+        beat_at_ms=heartbeat.at_ms,
+        trouble=leg.trouble or heartbeat.trouble,
+        away_since_ms=absence.since_ms if absence else None,
+        waiting_keys=absence.keys if absence else 0,
+    )
+
+
+def _most_behind(readers: Sequence[ShardReader], now_ms: int) -> list[ShardReport]:
+    lags = sorted(
+        ((reader.lag_ms(now_ms), reader.shard_id, reader.trouble) for reader in readers),
+        reverse=True,
+    )
+    return [
+        ShardReport(shard=shard, lag_ms=lag_ms, trouble=trouble)
+        for lag_ms, shard, trouble in lags[:BEHIND_MAX]
+        if lag_ms or trouble
+    ]

@@ -1,0 +1,1 @@
+"""What a mirror needs of its tables: looking, planning, creating, mending, pricing."""

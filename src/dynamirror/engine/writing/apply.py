@@ -1,0 +1,298 @@
+"""Carry changes to one target: many requests in flight, never two for the same key.
+
+Records wait in one queue; a record whose key is already waiting takes the waiting one's place
+(squashing: its image is the newer whole), one whose key is in flight waits behind it. So order per
+key is kept whatever runs in parallel, and a hot key costs one request at a time, not a queue.
+
+While a target is away its changes go the same way, only to the shelf: to the parked table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from dynamirror.core.record import StreamRecord
+from dynamirror.core.values import Key
+from dynamirror.engine.held.parking import Parking, poison
+from dynamirror.engine.held.shelf import SHELVING, Shelf, Sink
+from dynamirror.engine.retry import Backoff, tell
+from dynamirror.engine.writing.limiter import Limiter, Pace
+from dynamirror.engine.writing.targets import Target
+from dynamirror.engine.writing.underway import Batch, Lines, Write
+from dynamirror.errors import (
+    DynamirrorError,
+    RefusedError,
+    ServiceError,
+    ThrottledError,
+    UnfitError,
+)
+
+_UNPROCESSED = ThrottledError("UnprocessedItems", "the table took only a part of a batch")
+
+
+ASK_S = 0.2
+"""Time between two questions whether we may write."""
+
+
+class Applier:
+    """Applies records to one target, in order per key.
+
+    ``may_write`` is asked before each request, which waits as long as it says no; ``on_failure``
+    is called once, with the error after which nothing more is sent.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        limiter: Limiter,
+        *,
+        on_failure: Callable[[BaseException], None],
+        may_write: Callable[[], bool] = lambda: True,
+        backoff: Backoff | None = None,
+        pace: Pace | None = None,
+        parking: Parking | None = None,
+        parks_poison: bool = True,
+    ) -> None:
+        self.target = target
+        self.limiter = limiter
+        self.away: ServiceError | None = None
+        """Why the target counts as away just now: its changes are parked; None: it doesn't."""
+        self.failing_since_s: float | None = None
+        """Since when it has taken nothing, by the loop's clock; None: it takes what it is sent."""
+        self.patience_s = float("inf")
+        """How long a change may fail before it is parked and holds up nothing any more."""
+        self.requests = 0
+        self.retries = 0
+        self.throttles = 0
+        self.trouble = ""
+        """Why requests are tried again just now; empty: they aren't."""
+        self._on_failure = on_failure
+        self._may_write = may_write
+        self._backoff = backoff or Backoff()
+        self._pace = pace
+        self._parking = parking
+        self._parks_poison = parks_poison
+        self._held: Mapping[Key, int] = parking.held_at(target.name) if parking else {}
+        self._there: tuple[Limiter, Pace | None, Mapping[Key, int]] = (limiter, pace, self._held)
+        self._sink: Sink = target
+        self._lines = Lines()
+        self._settle: Callable[[Write], None] = self._lines.settle
+        self._workers: set[asyncio.Task[None]] = set()
+        self.failed = False
+
+    @property
+    def applied(self) -> int:
+        """How many changes are done with, one way or the other."""
+        return self._lines.settled
+
+    @property
+    def in_flight(self) -> int:
+        """Requests sent and not yet answered, about."""
+        return len(self._workers)
+
+    @property
+    def unapplied(self) -> frozenset[Key]:
+        """The keys of which some change is not applied yet."""
+        return frozenset(self._lines.heads)
+
+    def submit(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
+        """Take records in the order of their stream; ``on_done`` is called when all are applied."""
+        batch = Batch(on_done)
+        # An event that we don't know must be seen to by itself; everything else, only the last
+        # change of a key matters.
+        if self.target.squash is None and all(record.known for record in records):
+            records = list({record.key: record for record in records}.values())
+        batch.expect(len(records) or 1)
+        admit, squash = self._lines.admit, self.target.squash
+        for record in records:
+            admit(record, batch, squash)
+        if records:
+            self._hire()
+        else:
+            batch.settle()
+
+    @property
+    def legs(self) -> tuple[Applier, ...]:
+        """The appliers that write to one target each: itself, but in a two-way mirror."""
+        return (self,)
+
+    @property
+    def all(self) -> tuple[Applier, ...]:
+        """All appliers through which its records pass."""
+        return (self,)
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest change was made that is not applied yet; None: there is none."""
+        times = (write.record.created_at for write in self._lines.heads.values())
+        oldest_s = min(times, default=None)
+        return None if oldest_s is None else int(oldest_s * 1_000)
+
+    @property
+    def sample(self) -> StreamRecord | None:
+        """A change that is not applied yet, if there is any."""
+        return next((write.record for write in self._lines.heads.values()), None)
+
+    def leave(self, why: ServiceError) -> None:
+        """Take the target for away: give up what is unanswered, and park all there is."""
+        if self._parking is None or self.failed:
+            return
+        self.away, self.trouble = why, ""
+        self._sink = Shelf(self._parking, self.target.name, why)
+        self.limiter, self._pace, self._held = Limiter(SHELVING, SHELVING), None, {}
+        for worker in self._workers:
+            worker.cancel()
+        self._lines.recall()
+        self._hire()
+
+    def come_back(self) -> None:
+        """Write to the target again; what is parked by now stays so until it is redriven."""
+        self.away = self.failing_since_s = None
+        self._sink = self.target
+        self.limiter, self._pace, self._held = self._there
+        self._hire()
+
+    async def stop(self) -> None:
+        """Send nothing more and give up what is unanswered."""
+        self.failed = True
+        workers = list(self._workers)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    def _hire(self) -> None:
+        """Put workers on the queue: as many as it feeds, at most as many as may be in flight."""
+        if self.failed:
+            return
+        wanted = -(-len(self._lines.ready) // self._sink.records_max)
+        for _ in range(min(wanted, self.limiter.limit - len(self._workers))):
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._leave)
+
+    def _leave(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if worker.cancelled():
+            if self._lines.ready:  # it was told to leave, and what it had in hand is there again
+                self._hire()
+            return
+        if (error := worker.exception()) is None:
+            # Several leave at once where answers come at once, more than the limit asks for.
+            if self._lines.ready:
+                self._hire()
+            return
+        if not self.failed:
+            self.failed = True
+            self._on_failure(error)
+
+    async def _work(self) -> None:
+        while self._lines.ready and not self.failed and len(self._workers) <= self.limiter.limit:
+            writes = self._lines.take(self._sink.records_max, self._held)
+            if self._parking is not None and writes[0].record.key in self._held:
+                await self._wait_behind(writes[0], self._parking)
+            elif not writes[0].record.known:
+                name = writes[0].record.event_name
+                await self._refuse(writes[0], UnfitError(f"an event of unknown kind, {name!r}"))
+            else:
+                await self._send(writes)
+
+    async def _send(self, writes: list[Write]) -> None:
+        if self._pace is not None and self._pace.per_second is not None:
+            await self._pace.take(len(writes))
+        while not self._may_write():  # noqa: ASYNC110 - time decides it, nobody could tell us
+            await asyncio.sleep(ASK_S)
+        clock = asyncio.get_running_loop().time
+        sent_at = clock()
+        self.requests += 1
+        failure: ServiceError = _UNPROCESSED
+        try:
+            left = await self._sink.send([write.record for write in writes])
+        except (RefusedError, UnfitError) as error:
+            await self._isolate(writes, error)
+            return
+        except ServiceError as error:
+            if not error.retryable:
+                raise type(error)(
+                    error.code, f"{self.target.name}: {error.message}", error.body
+                ) from error
+            left, failure = [write.record for write in writes], error
+        now = clock()
+        if not left:
+            self.trouble = ""
+            self.failing_since_s = None
+            self.limiter.answered(now - sent_at, len(self._workers), now)
+            for write in writes:
+                self._settle(write)
+            if len(self._lines.ready) > self._sink.records_max:
+                self._hire()  # the limit may have grown: more than one worker has work
+        else:
+            self.limiter.throttled(now, now - sent_at)
+            await self._retry_later(writes, {record.key for record in left}, failure)
+
+    async def _retry_later(self, writes: list[Write], left: set[Key], error: ServiceError) -> None:
+        """Put the unapplied ones back after a delay, in which the worker serves other keys."""
+        again = [write for write in writes if write.record.key in left]
+        now_s = asyncio.get_running_loop().time()
+        if len(again) == len(writes):
+            self.failing_since_s = self.failing_since_s or now_s
+        else:
+            self.failing_since_s = None
+        for write in writes:
+            if write.record.key not in left:
+                self._settle(write)
+        self.throttles += 1
+        self.retries += len(again)
+        for write in again:
+            write.attempts += 1
+            write.failing_since_s = write.failing_since_s or now_s
+        again = await self._impatient(again, now_s, error)
+        if not again:
+            return
+        attempt = min(write.attempts for write in again)
+        self.trouble = str(error)
+        tell(f"writing {self.target.name}", attempt, error)
+        delay_s = self._backoff.delay_s(attempt)
+        asyncio.get_running_loop().call_later(delay_s, self._again, again, self._lines.turn)
+
+    async def _impatient(
+        self, writes: list[Write], now_s: float, error: ServiceError
+    ) -> list[Write]:
+        """Park those that have failed for too long; return the others."""
+        overdue = [one for one in writes if now_s - one.failing_since_s >= self.patience_s]
+        if not overdue or self._parking is None:
+            return writes
+        shelf = Shelf(self._parking, self.target.name, error)
+        await shelf.send([write.record for write in overdue])
+        for write in overdue:
+            self._settle(write)
+        return [write for write in writes if write not in overdue]
+
+    def _again(self, writes: list[Write], turn: int) -> None:
+        if turn == self._lines.turn:
+            self._lines.ready.extend(writes)
+            self._hire()
+
+    async def _isolate(self, writes: list[Write], error: DynamirrorError) -> None:
+        """One bad item fails its whole batch: send each alone to find it."""
+        if len(writes) == 1:
+            await self._refuse(writes[0], error)
+            return
+        for write in writes:
+            write.alone = True
+        self._again(writes, self._lines.turn)
+
+    async def _refuse(self, write: Write, error: DynamirrorError) -> None:
+        if self._parking is None or not self._parks_poison:
+            raise poison(self.target.name, write.record, error)
+        await self._parking.park(write.record, self.target.name, error)
+        self._settle(write)
+
+    async def _wait_behind(self, write: Write, parking: Parking) -> None:
+        """Park a change behind its key's parked ones, unless they have been redriven."""
+        await parking.finished(self.target.name, write.record.key)
+        if await parking.released(self.target.name, write.record.key):
+            self._again([write], self._lines.turn)
+            return
+        await parking.park(write.record, self.target.name, None)
+        self._settle(write)
