@@ -9,6 +9,9 @@ BIN    := $(VENV)/bin
 # The embedded DynamoDB-compatible server that tests and demo run; started on loopback only.
 SERVER_PACKAGE := ministack==1.5.33
 
+# Tests wait for servers and for time more than they compute.
+WORKERS ?= 4
+
 .PHONY: help demo test lint coverage docs bench screenshots soak clean
 
 help:
@@ -28,7 +31,7 @@ demo: $(VENV)/ready $(SERVER)/ready
 
 test: $(VENV)/dev $(SERVER)/ready
 	@$(BIN)/python -m tests.web.browser
-	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m pytest $(ARGS)
+	@DYNAMIRROR_SERVER_PYTHON=$(SERVER)/bin/python $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/dev
 	@$(BIN)/ruff format --check .
