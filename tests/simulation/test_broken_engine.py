@@ -130,7 +130,7 @@ KILLERS: dict[Break, tuple[int, bool]] = {
     squashing_all: (0, False),
     refusals_unseen: (0, False),
     unjournaled: (0, False),
-    joining_all: (0, True),
+    joining_all: (5, True),
     failures_dropped: (1, False),
     failures_unseen: (2, False),
     done_too_soon: (0, False),

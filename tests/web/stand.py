@@ -46,6 +46,7 @@ THREE = f"""
 [mirrors.stories]
 mode = "one-way"
 on_poison = "park"
+backlog_seconds = 3600
 source = {{ region = "{US}", table = "Stories" }}
 targets = [{{ region = "{EU}" }}, {{ region = "{AP}" }}]
 
