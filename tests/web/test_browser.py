@@ -201,7 +201,9 @@ def test_what_cannot_be_looked_at_is_told(tmp_path: Path, open_page: OpenPage) -
         stand.drop(US, "Stories")
         page = open_page(stand)
 
-        expect(page.get_by_role("heading", name="stories can't be looked at")).to_be_visible()
+        # The next look may be a while off: it is not for pages to hurry it.
+        told = page.get_by_role("heading", name="stories can't be looked at")
+        expect(told).to_be_visible(timeout=40_000)
         expect(page.locator(".verdict")).to_contain_text("no table us-east-1/Stories")
 
 
