@@ -75,6 +75,26 @@ def test_a_delete_is_not_joined_with_another_key() -> None:
     ]
 
 
+def test_a_removal_a_microsecond_before_the_end_waits_for_its_second_half() -> None:
+    """Another key's record may be told between the two, at the very time of the second."""
+    (first, second), pairs = put(0, "a", "old", "new"), Pairs()
+    between = record(10, "b", None, "x")
+
+    assert pairs.whole([first, between]) == []
+    assert pairs.holds
+    assert told(pairs.whole([second])) == [
+        ("MODIFY", None, between.new_image),
+        ("MODIFY", first.old_image, second.new_image),
+    ]
+
+
+def test_a_put_that_is_told_before_the_removal_by_its_time_is_none_of_its_pair() -> None:
+    """The halves of a pair come in the order of their time."""
+    records = [record(10, "a", "old", None), record(9, "a", None, "new")]
+
+    assert joined(records) == records
+
+
 WRITES = st.lists(
     st.tuples(
         st.sampled_from("abc"),

@@ -30,7 +30,7 @@ class Waiting:
         )
         gate = Gate(
             world.mirror,
-            world.source,
+            world.connect(world.source),
             world.checkpoints,
             parking,
             clock=now_ms,

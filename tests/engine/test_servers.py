@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.engine.test_barrier import Waiting, running
+from tests.engine.test_verify import compared
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import CHECKPOINTS, SOURCE, TARGET, World
 from tests.imitation import Imitation
@@ -71,6 +73,29 @@ def test_once_waits_for_what_the_stream_holds_back() -> None:
         return world.differences()
 
     assert run(main) == []
+
+
+def test_drained_and_equal_wait_for_what_the_stream_holds_back() -> None:
+    """A change written just before can't be read for ten seconds yet: neither the barrier nor a
+    comparison may speak before it had its time.
+    """
+
+    async def main() -> tuple[list[str], bool]:
+        world = World()
+        alternator(world)
+        world.put("a", 1)
+        async with running(world.consumer()):
+            await asyncio.sleep(60)
+            world.put("a", 2)
+            standing = await Waiting(world)()
+            assert standing.drained
+            lacking = world.differences()
+            await asyncio.sleep(60)
+            world.put("a", 3)
+            equal = (await compared(world)).equal
+        return lacking, equal
+
+    assert run(main) == ([], True)
 
 
 def test_no_target_sees_an_item_go_that_was_only_replaced() -> None:

@@ -39,6 +39,7 @@ def test_every_metric_is_scraped_with_its_value() -> None:
     assert found["dynamirror_lag_seconds"][slow] == 7_200
     assert found["dynamirror_time_left_seconds"][whose] == 22 * 3_600
     assert found["dynamirror_throttles_total"][slow] == 7
+    assert found["dynamirror_conflicts_total"][whose] == 2
     assert found["dynamirror_heartbeat_seconds"][slow] == pytest.approx(0.33)
     assert found["dynamirror_drift_items"][tuple(sorted((*whose, ("kind", "extra"))))] == 2
     states = {
