@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.web.browser import REMEDY, found
 from tests.web.stand import TOKEN, Stand
+
+# As long as pages wait themselves: on a busy machine five seconds are none.
+WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
 
 
 # Not for the session: while it is there, this thread has a running event loop, and what comes after
@@ -31,7 +35,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def open_one(stand: Stand, path: str = "", *, token: bool = True, **options: Any) -> Page:
         page = browser.new_page(**{"viewport": {"width": 1_200, "height": 900}, **options})
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on(
             "request",
