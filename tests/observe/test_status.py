@@ -67,6 +67,21 @@ def test_a_target_that_fails_and_is_silent_is_away() -> None:
     assert judged(facts(running=report(links=[slow]))).state is State.OK
 
 
+def test_away_is_told_with_why_since_when_and_what_waits() -> None:
+    """A target that throttles answers, and is away all the same: its lag says nothing of it."""
+    away = link(trouble="too fast", away_since_ms=NOW_MS - HOUR_MS, waiting_keys=1_234)
+
+    told = judged(facts(running=report(links=[away]), parked_keys=1_234))
+    back = judged(facts(running=report(links=[link(waiting_keys=2)]), parked_keys=2))
+
+    since = "2027-01-15 07:00:00 UTC"
+    assert told.state is State.AWAY
+    assert told.why == (
+        f"eu-west-1: too fast; no write was taken since {since}; keys that wait for it: 1,234"
+    )
+    assert (back.state, back.why) == (State.BEHIND, "eu-west-1: keys that wait for it: 2")
+
+
 def test_a_pause_says_who_why_and_how_to_end_it() -> None:
     """A person's pause lasts, so it names the command that ends it; a command's own ends itself."""
     asked = Pause(by="ada@ops", until_ms=None, why="index build", lasting=True)

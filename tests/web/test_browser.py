@@ -74,6 +74,27 @@ def test_who_never_saw_it_learns_what_to_do(troubled: Stand, open_page: OpenPage
     assert "dynamirror: behind" in page.title()
 
 
+def test_a_target_that_throttles_is_away_and_back(tmp_path: Path, open_page: OpenPage) -> None:
+    """Since when, why, how many keys wait: no redrive is asked for, the engine does it."""
+    with Stand(tmp_path, ONE.replace("source =", "backlog_seconds = 1\nsource =")) as stand:
+        stand.throttled = {EU}
+        stand.run()
+        for number in range(3):
+            stand.put(US, "Stories", story(f"a{number}"))
+        stand.until(lambda: stand.watch_states() == {"stories": "away"})
+        page = open_page(stand)
+        card = page.locator(".verdict article")
+
+        expect(card.get_by_role("heading")).to_have_text(f"{EU} is away")
+        expect(card).to_contain_text("the table's write capacity is used up; no write was taken")
+        expect(card).to_contain_text("keys that wait for it: 3")
+        assert card.get_by_text("dynamirror redrive").count() == 0
+
+        stand.throttled.clear()
+        expect(page.get_by_role("heading", name="All 1 link up to date")).to_be_visible()
+        assert stand.items(EU, "Stories") == 3
+
+
 def test_a_link_is_paused_and_resumed(stand: Stand, open_page: OpenPage) -> None:
     """A click, a reason, a second click: nothing arrives until it is resumed."""
     page = open_page(stand, "#/mirror/stories")

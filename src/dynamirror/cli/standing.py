@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from dynamirror.cli.wording import counted
+from dynamirror.observe.reasons import moment
 from dynamirror.observe.status import State, Status
 
 HEADER = (
@@ -65,7 +65,7 @@ def notes(status: Status) -> Iterator[tuple[str, str]]:
         yield f"{name}: {status.state}: {status.why}", style
     for pause in status.pauses:
         if pause.lasting and pause.until_ms is not None:
-            yield f"{name}: the pause ends by itself at {_at(pause.until_ms)}", ""
+            yield f"{name}: the pause ends by itself at {moment(pause.until_ms)}", ""
     if status.hint:
         yield f"{name}: {status.hint}", ""
 
@@ -89,16 +89,12 @@ def _told(status: Status) -> Iterator[tuple[str, str]]:
         told = f"the view of {names} has changed since it was copied or verified"
         yield f"{status.mirror}: {told}", "bad"
     if copying is not None and copying.finished_ms is None:
-        told = f"a backfill began at {_at(copying.began_ms)}: {copying.items:,} items copied"
+        told = f"a backfill began at {moment(copying.began_ms)}: {copying.items:,} items copied"
         yield f"{status.mirror}: {told}", ""
     if found is not None:
         drift = f"{status.drift:,} of {found.items:,} items differed" if status.drift else "equal"
         style = "bad" if status.drift else ""
-        yield f"{status.mirror}: verified at {_at(found.at_ms)}: {drift}", style
-
-
-def _at(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        yield f"{status.mirror}: verified at {moment(found.at_ms)}: {drift}", style
 
 
 def _lag(status: Status) -> str:

@@ -177,7 +177,7 @@ def judged(facts: Facts, config: str = "CONFIG") -> Status:
         source=facts.source,
         targets=list(facts.targets.values()),
         state=state,
-        why=_why(facts, state, links),
+        why=_why(facts, state),
         held_by=facts.held_by,
         lag_ms=lag_ms,
         lag_at_most=report is None and lag_ms is not None,
@@ -257,7 +257,7 @@ def _hours_left(lag_ms: int | None) -> float | None:
     return None if lag_ms is None else round(max(0, RETENTION_MS - lag_ms) / MS_PER_HOUR, 1)
 
 
-def _why(facts: Facts, state: State, links: list[Link]) -> str | None:
+def _why(facts: Facts, state: State) -> str | None:
     match state:
         case State.LOST:
             return facts.lost
@@ -266,7 +266,7 @@ def _why(facts: Facts, state: State, links: list[Link]) -> str | None:
         case State.PAUSED:
             return "; ".join(map(paused, facts.pauses)) or None
         case State.AWAY | State.BEHIND:
-            return behind(facts, [f"{one.target}: {one.trouble}" for one in links if one.trouble])
+            return behind(facts)
         case _:
             return None
 

@@ -44,17 +44,21 @@ function unseen(one) {
 
 // Which region is behind, by how much, why, how many hours are left, what to type: in this order.
 export function verdict(one, config) {
-  const late = one.links.filter((link) => ["behind", "away"].includes(link.state));
+  const late = one.links.filter((link) => link.state === one.state);
   const targets = (late.length ? late : one.links).map((link) => link.target).join(", ");
   const source = one.links[0]?.source ?? one.source;
+  // What is parked for a target that is away waits for nobody's hand.
+  const waiting = one.links.reduce((sum, link) => sum + link.waiting_keys, 0);
+  const parked = Math.max(0, one.parked_keys - waiting);
+  const back = late.length > 0 && late.every((link) => link.waiting_keys);
   const most = one.lag_at_most ? "up to " : "";
   const head = {
     ok: `${targets} is up to date with ${source}`,
     new: `${source} was never followed`,
     elsewhere: `${source} is applied elsewhere`,
     paused: `${targets} is paused, ${most}${span(one.lag_ms)} behind ${source}`,
-    behind: `${targets} is ${span(one.lag_ms)} behind ${source}`,
-    away: `${targets} does not answer, ${span(one.lag_ms)} behind ${source}`,
+    behind: back ? `${targets} is back, and not up to date with ${source} yet` : `${targets} is ${span(one.lag_ms)} behind ${source}`,
+    away: `${targets} is away`,
     stopped: `Nobody reads ${source}: ${targets} is ${most}${span(one.lag_ms)} behind`,
     lost: `${targets} lacks changes of ${source} for good`,
   }[one.state];
@@ -62,7 +66,7 @@ export function verdict(one, config) {
   const facts = [
     one.why && ["Why", one.why],
     one.hours_left !== null && !["ok", "lost", "new"].includes(one.state) && ["Time left", `${one.hours_left} hours, then the stream drops changes that were never applied`],
-    one.parked_keys > 0 && ["Parked", `${several(one.parked_keys, "key")} to be redriven once the cause is mended`],
+    parked > 0 && ["Parked", `${several(parked, "key")} to be redriven once the cause is mended`],
     one.unversioned_keys > 0 && ["Unversioned", `${several(one.unversioned_keys, "key")} whose last save raised no version: the replicas differ there`],
     one.changed_views.length > 0 && ["View", `${one.changed_views.join(", ")} holds what another view has made`],
     drift > 0 && ["Drift", `${several(drift, "item")} differed at ${at(one.verified.at_ms)}`],
@@ -73,13 +77,13 @@ export function verdict(one, config) {
     h("h2", {}, shape(one.state), head),
     h("p", { class: "which" }, "Mirror ", h("a", { href: page(one.name) }, one.mirror), one.state === "ok" ? "" : `, ${STATES[one.state]}`),
     h("dl", {}, facts.map(([name, told]) => h("div", { key: name }, h("dt", {}, name), h("dd", {}, told)))),
-    typed(one, config).map((text) => copied(text)));
+    typed(one, parked, config).map((text) => copied(text)));
 }
 
-function typed(one, config) {
+function typed(one, parked, config) {
   const found = commands(one.hint);
   const redrive = `dynamirror redrive ${config}`;
-  return one.parked_keys && !found.includes(redrive) ? [...found, redrive] : found;
+  return parked && !found.includes(redrive) ? [...found, redrive] : found;
 }
 
 function legend(mirrors) {
