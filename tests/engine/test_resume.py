@@ -125,6 +125,15 @@ def test_killed_at_any_request_it_goes_on_and_both_tables_end_equal(guard: Guard
     assert len(gone_on_at) > 3
 
 
+async def killed_and_forgotten(world: World) -> None:
+    """Half of it is copied, then everything is changed, then the stream forgets that it was."""
+    assert not await killed(world, HALF)
+    for number in range(ITEMS):
+        world.put(f"key {number}", number + 1_000)
+    await asyncio.sleep(30 * HOUR_S)
+    world.stream.trim(now_ms())
+
+
 async def changes(world: World) -> None:
     for number in range(12):
         world.put(f"key {number * 4}", 1_000 + number)
@@ -162,11 +171,7 @@ def test_what_makes_up_for_a_loss_must_not_be_old() -> None:
         world = filled(Guard.ORDER)
         await world.consumer().run(once=True)
         await world.checkpoints.lose(await world.checkpoints.load(), "seen to it")
-        assert not await killed(world, HALF)
-        for number in range(ITEMS):
-            world.put(f"key {number}", number + 1_000)
-        await asyncio.sleep(30 * HOUR_S)
-        world.stream.trim(now_ms())
+        await killed_and_forgotten(world)
         assert (await resumed(world)).resumed == 0
         await world.consumer().run(once=True)
         assert world.differences() == []
@@ -180,11 +185,7 @@ def test_history_lost_between_two_attempts_begins_the_copy_anew() -> None:
     async def main() -> None:
         world = filled(Guard.LEDGER)
         await world.consumer().run(once=True)
-        assert not await killed(world, HALF)
-        for number in range(ITEMS):
-            world.put(f"key {number}", number + 1_000)
-        await asyncio.sleep(30 * HOUR_S)
-        world.stream.trim(now_ms())
+        await killed_and_forgotten(world)
         assert (await resumed(world)).resumed == 0
         await world.consumer().run(once=True)
         assert world.differences() == []
@@ -197,11 +198,7 @@ def test_an_old_beginning_that_nobody_followed_up_is_not_taken_for_a_whole() -> 
 
     async def main() -> None:
         world = filled(Guard.LEDGER)
-        assert not await killed(world, HALF)
-        for number in range(ITEMS):
-            world.put(f"key {number}", number + 1_000)
-        await asyncio.sleep(30 * HOUR_S)
-        world.stream.trim(now_ms())
+        await killed_and_forgotten(world)
         await resumed(world)
         with pytest.raises(HistoryLostError):
             await world.consumer().run(once=True)
