@@ -6,6 +6,8 @@ import pytest
 from tests.engine.regions import BACKOFF, SIMPLE, TARGET, Regions
 
 from dynamirror.config.model import Deletes, Guard, Place
+from dynamirror.core.view.lens import View
+from dynamirror.core.view.template import Template
 from dynamirror.engine.tables.building import UnreadyError, carry_out
 from dynamirror.engine.tables.findings import Severity
 from dynamirror.engine.tables.provision import PHASES, NoSourceError
@@ -299,3 +301,18 @@ def test_steps_come_in_an_order_that_works() -> None:
 
     assert operations == sorted(operations, key=PHASES.index)
     assert {"CreateTable", "UpdateTable", "UpdateTimeToLive"} == set(operations)
+
+
+def test_a_view_in_which_items_could_meet_makes_no_table() -> None:
+    """Init and check refuse it before anything is mirrored, and say what it lacks."""
+    regions = Regions(views={TARGET.name: View(key={"pk": Template("{kind}")})})
+    regions.source()
+
+    made = regions.plan()
+
+    assert TARGET not in {step.place for step in made.steps}
+    (finding,) = (one for one in made.findings if one.severity is Severity.UNUSABLE)
+    assert finding.table == "Stories"
+    assert "two items could become one" in finding.remedy
+    regions.eu.perform("CreateTable", {"TableName": "Stories", **SIMPLE})
+    assert finding in regions.plan().findings

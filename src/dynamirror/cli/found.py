@@ -43,6 +43,8 @@ class Found:
         where = f" in {', '.join(drift.attributes)}" if drift.attributes else ""
         if at is not None:
             where += f": saved at {at} without raising the version"
+        if drift.why is not None:
+            where += f": {drift.why}"
         self._say("drift", f"{drift.kind} at {drift.target}: {_shown(drift.key)}{where}")
 
     def mended(self, mended: Mended) -> None:

@@ -111,7 +111,8 @@ def _print(output: Output, found: OneItem) -> None:
         _print_place(output, place)
     for drift in found.drift:
         where = f" in {', '.join(drift.attributes)}" if drift.attributes else ""
-        output.say(f"  {drift.kind} at {drift.target}{where}", "bad")
+        why = f": {drift.why}" if drift.why else ""
+        output.say(f"  {drift.kind} at {drift.target}{where}{why}", "bad")
     if not found.drift:
         output.say("  equal everywhere", "good")
     for change in found.parked:

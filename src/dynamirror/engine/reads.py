@@ -20,10 +20,12 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     key: Key
     keys: Wire
-    """The key attributes in wire form."""
+    """The key attributes in wire form; empty of one that can't have a key at the target."""
     image: msgspec.Raw
     origin: Wire | None = None
     """Of an item of a source, seen as a target is to have it: its keys at the source."""
+    unfit: str | None = None
+    """Of such an item: why the target can't have it, where that is so."""
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from dynamirror.config.model import Guard, Mirror, Place, Side
-from dynamirror.core.drift import End, Sight
+from dynamirror.core.drift import End
 from dynamirror.core.marks import is_ours
 from dynamirror.core.rows import plain
 from dynamirror.core.values import Image, Key, Wire, decode, encode, key_of, opened, row_key
 from dynamirror.engine.comparing.mended import Mended, Repairer
-from dynamirror.engine.comparing.sight import Showing, marks_of, sight_of
-from dynamirror.engine.comparing.suspects import Drift, read_both
+from dynamirror.engine.comparing.sight import UNPLACED, Showing, marks_of, sight_of
+from dynamirror.engine.comparing.suspects import Drift, drift_of, read_both
 from dynamirror.engine.held.parking import Parking
 from dynamirror.engine.journal import Conflict, Journal, Of
 from dynamirror.engine.reads import Item, Reads
@@ -33,7 +33,7 @@ class ItemAt(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     table: str
     key: Wire
-    """There; another than the source's only where a view composes it."""
+    """There; another than the source's only where a view composes it, and empty where it can't."""
     image: Wire | None
     rank: Of | None = None
     """In a two-way mirror: what it competes with."""
@@ -107,7 +107,7 @@ class Looker:
             one, other = (side.get(there.key) for side in (mine, theirs))
             images = (one.image if one else None, other.image if other else None)
             if not sight.same(images[End.SOURCE], images[End.TARGET]):
-                drifts.append(_drift(sight, there.keys, images))
+                drifts.append(drift_of(sight, there, (one, other)))
             places[place.name] = await self._at(place, there, images[End.TARGET])
         source = await self._reads_of(mirror.source, self._table.key_names).get([keys])
         held = source[item.key].image if item.key in source else None
@@ -164,7 +164,7 @@ class Looker:
         """Return a key's row in the ledger beside a place, if it has one."""
         mirror = self._links.mirror
         if not isinstance(mirror, Side) and (
-            mirror.guard is not Guard.LEDGER or place is mirror.source
+            mirror.guard is not Guard.LEDGER or place is mirror.source or key[0] == UNPLACED
         ):
             return None
         row_keys = {"k": {"S": row_key(mirror.name, key)}}
@@ -196,12 +196,6 @@ class Looker:
         if self._journal is None:
             return []
         return [one async for one in self._journal.conflicts(key=keys, images=True)]
-
-
-def _drift(sight: Sight, keys: Wire, images: tuple[Image | None, Image | None]) -> Drift:
-    one, other = images
-    attributes = [] if one is None or other is None else sight.differing(one, other)
-    return Drift(sight.kind(one, other), sight.target, keys, attributes)
 
 
 def _rank(side: Mirror, place: Place, image: Wire | None) -> Of | None:

@@ -107,12 +107,17 @@ class OneWayRepairer:
                 self.showings[place.name] = Showing(self._links, place, table)
 
     async def found(self, place: Place, keys: Wire) -> tuple[Found, bool]:
-        """Return an item as it is at both tables, and whether it is the same."""
+        """Return an item as it is at both tables, and whether it is the same.
+
+        Raises UnfitError for one that the target's view can't be applied to.
+        """
         key, sight = key_of(keys), self.sights[place.name]
         mark = await self._mark(place, key)  # first: no newer than what is read next
         item = Item(key, keys, msgspec.Raw())
         reads = self._reads(place)
         mine, theirs = await read_both(sight, self.showings[place.name], reads, [item])
+        if key in mine and (unfit := mine[key].unfit) is not None:
+            raise UnfitError(unfit)
         one, other = (side[key].image if key in side else None for side in (mine, theirs))
         return Found(key, keys, one, other, mark), sight.same(one, other)
 
@@ -161,11 +166,20 @@ class _Item:
         self._place = place
         self._keys = drift.key
         self._kind = drift.kind
+        self._unfit = drift.why
         self._hold = hold
 
     async def mend(self, *, dry: bool) -> Mended:
         """Repair it, or say what would be done."""
+        try:
+            return await self._mended(dry=dry)
+        except UnfitError as error:
+            return self._told(Outcome.LEFT, why=str(error))
+
+    async def _mended(self, *, dry: bool) -> Mended:
         repairer, place = self._repairer, self._place
+        if self._unfit is not None:
+            raise UnfitError(self._unfit)
         action = None
         for _ in range(ATTEMPTS_MAX):
             if await self._is_parked():
@@ -182,7 +196,7 @@ class _Item:
             try:
                 if await repairer.write(place, found):
                     return self._told(Outcome.REPAIRED, action=action)
-            except (RefusedError, UnfitError) as error:
+            except RefusedError as error:
                 return self._told(Outcome.LEFT, action=action, why=str(error))
         return self._told(Outcome.LEFT, why="it changes between each read and write: try again")
 

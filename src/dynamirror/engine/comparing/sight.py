@@ -7,18 +7,29 @@ a target gets to see: the items in its view, in their shape there, under their k
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dynamirror.config.model import Deletes, Place, Side
 from dynamirror.core.drift import End, Sight
+from dynamirror.core.marks import stripped
 from dynamirror.core.rank import Peers
 from dynamirror.core.stamp import Marks
-from dynamirror.core.values import Wire, decode, key_of, raw
+from dynamirror.core.values import Wire, key_of, opened, raw
 from dynamirror.engine.reads import Item
 from dynamirror.engine.source import Table
 from dynamirror.engine.writing.links import Links
 from dynamirror.errors import UnfitError
+
+if TYPE_CHECKING:
+    from dynamirror.core.view.lens import Lens
+
+UNPLACED = "unplaced"
+"""Makes a source's key one that no item of a target has."""
+
+NOTHING = msgspec.Raw(b"{}")
+"""The image of what the target can't have; no item is without a key."""
 
 
 class Showing:
@@ -47,7 +58,8 @@ class Showing:
     def shown(self, end: End, item: Item) -> Item | None:
         """Return an item as the target is to have it; None: it is none of the mirror's business.
 
-        One that the view can't be applied to is returned as it is: the target lacks it.
+        One that the view can't be applied to is returned as unfit, without its attributes: nothing
+        that the target may hold is the same, and nothing of it may be written there.
         """
         if self._view is None:
             return item
@@ -58,9 +70,8 @@ class Showing:
         lens = self._view.lens(item.keys)
         try:
             seen = lens.see(item.keys, item.image)
-        except UnfitError:
-            there = lens.keys_of(item.keys, decode(item.image))
-            return Item(key_of(there), there, item.image, item.keys)
+        except UnfitError as error:
+            return _unfit(lens, item, str(error))
         if seen is None:
             return None
         return Item(key_of(seen.keys), seen.keys, msgspec.Raw(raw(seen.image)), item.keys)
@@ -89,6 +100,14 @@ class Showing:
         """Return these items' keys at the source, each once, of those that have any there."""
         traced = (keys for item in items if (keys := self.at_source(item)) is not None)
         return list({key_of(keys): keys for keys in traced}.values())
+
+
+def _unfit(lens: Lens, item: Item, why: str) -> Item:
+    try:
+        there = lens.keys_of(item.keys, opened(stripped(item.image, lens.ours)))
+    except UnfitError:
+        return Item((UNPLACED, *item.key), {}, NOTHING, item.keys, why)
+    return Item(key_of(there), there, NOTHING, item.keys, why)
 
 
 def sight_of(links: Links, place: Place, *, keys_only: bool = False) -> Sight:

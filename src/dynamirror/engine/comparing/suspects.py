@@ -45,6 +45,9 @@ class Drift(msgspec.Struct, frozen=True):
     key: Wire
     attributes: list[str]
     """In which attributes, if ``different``; the stamp's stands for the item's rank."""
+    why: str | None = None
+    """Why the target can't have the source's item, where its view can't be applied to it; ``key``
+    is the source's if the item can't even have one there."""
 
 
 class _Suspect(msgspec.Struct):
@@ -164,10 +167,7 @@ class Suspects:
         # Somebody else may keep writing the target; a source at rest is judged in the end.
         must_rest = suspect.since_ms if not impatient or self._sight.marks else suspect.since_ms[:1]
         if now_ms - max(must_rest) > enough_ms:
-            attributes = [] if one is None or other is None else self._sight.differing(one, other)
-            return Drift(
-                self._sight.kind(one, other), self._sight.target, suspect.item.keys, attributes
-            )
+            return drift_of(self._sight, suspect.item, items)
         if impatient:
             self.in_flight += 1
             return False
@@ -175,6 +175,15 @@ class Suspects:
 
     def _has_expired(self, image: Image, now_ms: int) -> bool:
         return is_expired(image, self._expires_by, now_ms / 1_000)
+
+
+def drift_of(sight: Sight, item: Item, items: tuple[Item | None, Item | None]) -> Drift:
+    """Return how an item differs, read at both tables."""
+    one, other = (None if each is None else each.image for each in items)
+    unfit = next((each.unfit for each in items if each is not None and each.unfit), None)
+    unlike = [] if unfit or one is None or other is None else sight.differing(one, other)
+    keys = item.keys or item.origin or {}
+    return Drift(sight.kind(one, other), sight.target, keys, unlike, unfit)
 
 
 async def read_both(
@@ -186,7 +195,12 @@ async def read_both(
     at_source = showing.all_at_source(items)
     mine, theirs = await asyncio.gather(
         reads[End.SOURCE].get(at_source, keys_only=sight.keys_only and not showing.reshapes),
-        reads[End.TARGET].get([item.keys for item in items], keys_only=sight.keys_only),
+        reads[End.TARGET].get(placed(items), keys_only=sight.keys_only),
     )
     shown = (showing.shown(End.SOURCE, item) for item in mine.values())
     return {item.key: item for item in shown if item is not None}, theirs
+
+
+def placed(items: Sequence[Item]) -> list[Wire]:
+    """Return the keys at the target of those items that can have one there."""
+    return [item.keys for item in items if item.keys]

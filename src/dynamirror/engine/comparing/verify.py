@@ -22,7 +22,7 @@ from dynamirror.engine.comparing.compared import EVERYTHING, Compared, Estimate,
 from dynamirror.engine.comparing.join import Join
 from dynamirror.engine.comparing.lag import Lag
 from dynamirror.engine.comparing.sight import Showing, extras_of, sight_of
-from dynamirror.engine.comparing.suspects import Drift, Suspects
+from dynamirror.engine.comparing.suspects import Drift, Suspects, placed
 from dynamirror.engine.copying.meter import Meter
 from dynamirror.engine.reads import Item, Reads
 from dynamirror.engine.retry import Backoff
@@ -231,9 +231,8 @@ class Verifier:
         """Return what the other table has of a page's items."""
         showing, consistent = pair.showing, self._scope.consistent
         if end is End.SOURCE:
-            keys = [item.keys for item in page]
             return await pair.reads[End.TARGET].get(
-                keys, keys_only=keys_only, consistent=consistent
+                placed(page), keys_only=keys_only, consistent=consistent
             )
         only = keys_only and not showing.reshapes
         keys = showing.all_at_source(page)

@@ -15,7 +15,7 @@ from dynamirror.core.marks import STAMP_ATTRIBUTE
 from dynamirror.engine.source import Table
 from dynamirror.engine.stream.checkpoints import Known
 from dynamirror.engine.stream.history import why_lost
-from dynamirror.engine.tables.findings import Finding, Severity, found
+from dynamirror.engine.tables.findings import Finding, Severity, found, label
 from dynamirror.engine.tables.schema import ON_DEMAND, billing, keys_seen, write_units
 from dynamirror.engine.writing.viewed import changed_views
 from dynamirror.errors import HistoryLostError
@@ -135,8 +135,22 @@ def of_source(mirror: Mirror, source: Table) -> Iterator[Finding]:
         yield found(Severity.NOTE, place, what)
 
 
+def of_view(mirror: Mirror, target: Place, source: Table) -> Finding | None:
+    """Return the finding that a target's view can't be had of such a source, if that is so."""
+    view = mirror.views.get(target.name)
+    fault = None if view is None else next(view.faults(source.key_names), None)
+    if fault is None:
+        return None
+    return found(
+        Severity.UNUSABLE, target, f"its view can't be had of {label(mirror.source)}", fault
+    )
+
+
 def of_keys(mirror: Mirror, target: Place, table: Table, source: Table) -> Iterator[Finding]:
     """Yield the finding that a target's key is another than the source's, or its view's."""
+    if (fault := of_view(mirror, target, source)) is not None:
+        yield fault
+        return
     view = mirror.views.get(target.name)
     if view is not None and (seen := keys_seen(view, source)) is not None:
         wanted = Table(seen)

@@ -23,6 +23,7 @@ from dynamirror.engine.tables.needs import (
     IMAGES,
     Ours,
     of_keys,
+    of_view,
     spot,
     tables_of_ours,
     view_type,
@@ -136,6 +137,9 @@ class _Planner:
 
     def _target(self, mirror: Mirror, target: Place, source: Seen) -> None:
         if source.table is None:
+            return
+        if (fault := of_view(mirror, target, source.table)) is not None:
+            self.findings.append(fault)
             return
         view = mirror.views.get(target.name)
         keys = keys_seen(view, source.table) if view is not None else None
