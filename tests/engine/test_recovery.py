@@ -9,14 +9,22 @@ from typing import Any
 
 import pytest
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import LEDGER, PARKED, TARGET, World, contents, create
+from tests.engine.world import LEDGER, PARKED, TARGET, World, change, contents, create, item
 
 from dynamirror.config.model import Guard, OnPoison, Place
 from dynamirror.core.facts import LinkReport
 from dynamirror.core.values import decode, same
+from dynamirror.engine.held.claim import Claim
+from dynamirror.engine.held.redrive import Ear, Redriver
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.engine.writing.links import Links
-from dynamirror.errors import RefusedError, ThrottledError, TransientError
+from dynamirror.errors import (
+    HeldError,
+    RefusedError,
+    ServiceError,
+    ThrottledError,
+    TransientError,
+)
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 
 OTHER = Place(region="ap-southeast-2", table="Stories", name="ap-southeast-2")
@@ -333,5 +341,56 @@ def test_nothing_is_redriven_while_the_link_is_paused() -> None:
             await until(lambda: not engine.paused)
             await until(lambda: not away(engine))
             assert world.lacking(world.other) == []
+
+    run(main)
+
+
+class Heard(Ear):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.answers: list[str] = []
+
+    def hear(self, error: ServiceError | None) -> None:
+        self.answers.append("taken" if error is None else error.code)
+
+
+def test_two_that_are_back_at_once_are_redriven_in_turn() -> None:
+    """How one target fares is no word on the other, and nobody else redrives before both are."""
+
+    async def main() -> None:
+        world = Pair()
+        links, lease = world.links, world.lease("me")
+        redriver = Redriver(
+            links,
+            world.source,
+            world.checkpoints,
+            lease,
+            clock=now_ms,
+            backoff=world.backoff,
+            held=True,
+        )
+        why = TransientError("Timeout", "away")
+        for db, place in ((world.target, TARGET), (world.other, OTHER)):
+            await links.parking_of(1).shelve([change("a", 1)], place.name, why)
+            world.source.perform("PutItem", {"TableName": "Stories", "Item": item("a")})
+            assert not contents(db, "Stories")
+        refused = 0
+
+        async def refuse_thrice(operation: str, request: bytes) -> None:
+            nonlocal refused
+            refused += 1
+            await asyncio.sleep(1)
+            with pytest.raises(HeldError):  # while we are at it, nobody else is
+                async with Claim(world.checkpoints, world.lease("other"), now_ms):
+                    raise AssertionError("another redrives beside us")
+            if refused <= 3:
+                await throttle(operation, request)
+
+        world.other.before = refuse_thrice
+        one, other = Heard(), Heard()
+        await asyncio.gather(redriver.resync(TARGET.name, one), redriver.resync(OTHER.name, other))
+        assert one.answers == ["taken"]
+        assert other.answers == ["ProvisionedThroughputExceededException"] * 3 + ["taken"]
 
     run(main)

@@ -91,6 +91,7 @@ class Redriver:
         self._links = links
         self._source = source
         self._claim = Claim(checkpoints, lease, clock)
+        self._turn = asyncio.Lock()
         self._backoff = backoff
         self._held = held
         self._parking = links.parking or links.parking_of(epoch=1)
@@ -131,16 +132,16 @@ class Redriver:
     async def resync(self, target: str, ear: Ear) -> list[Left]:
         """Redrive the keys that are shelved for a target, and return those that can't be applied.
 
-        Raises Interrupted as soon as ``ear`` says so, and HeldError while another process redrives
-        this mirror.
+        One target after the other: the claim is one, and so is the ear. Raises Interrupted as soon
+        as ``ear`` says so, and HeldError while another process redrives this mirror.
         """
-        self._ear = ear
         left: list[Left] = []
 
         async def one(keys: Wire) -> None:
             await self._try(key_of(keys), keys, target, lambda *refused: left.append(refused))
 
-        async with self._claim:
+        async with self._turn, self._claim:
+            self._ear = ear
             some: list[Wire] = []
             async for listed in self._parking.listed():
                 if listed.target == target and listed.shelved:
