@@ -1,17 +1,23 @@
-"""ScyllaDB Alternator's ways, as older versions have them, before a server with DynamoDB's.
+"""The ways of servers that do otherwise than DynamoDB, before one that does not.
 
-What differs (docs/servers.md says where each is known from):
+ScyllaDB Alternator, as older versions have it (docs/servers.md says where each is known from):
 
 - event names tell nothing: a new item is a MODIFY;
 - a put may come as two records, REMOVE at ts - 1 and MODIFY at ts, and an answer may end between;
 - a write that changes nothing has a record too, and a delete of nothing;
 - a delete by time to live is not told from others;
 - the stream of a table has many shards, which never split, and names of its own for itself, its
-  shards and its records; sequence numbers have 38 digits;
+  shards and its records; sequence numbers have 37 digits;
 - a change can be read only after a while;
-- there are no transactions and no PartiQL.
+- of the operations it has those of ``ALTERNATOR_HAS``, and knows no others.
 
-``Imitation`` is an adapter of the port around another one. ``ImitationProxy`` is the same over
+DynamoDB Local:
+
+- tables and streams are named as of a region ``ddblocal``;
+- a scan of a segment reads the whole table;
+- there are no tags, and no point-in-time recovery.
+
+``imitated`` gives an adapter of the port around another one. ``ImitationProxy`` is the same over
 HTTP, before a server on this machine; ``imitating(url)`` runs it in a thread.
 """
 
@@ -19,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import zlib
 from bisect import bisect_right
@@ -26,14 +33,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 from uuid import NAMESPACE_URL, uuid5
 
 from tests.fault_proxy import Answer, FaultProxy, Request, _Client, _refusal, _Server
+from tests.profiles import ALTERNATOR_HAS, LOCAL_LACKS
 
 from dynamirror.aws.client import connect
 from dynamirror.config.model import Place
+from dynamirror.core.servers import Kind
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.errors import NotFoundError, RefusedError, ServiceError
 from dynamirror.ports import Clock, DynamoDB
@@ -43,21 +52,70 @@ EPOCH_TICKS = 0x01B21DD213814000
 
 MICROSECOND = 10
 
-UNKNOWN = frozenset(
-    {
-        "BatchExecuteStatement",
-        "ExecuteStatement",
-        "ExecuteTransaction",
-        "TransactGetItems",
-        "TransactWriteItems",
-    }
-)
-NAMING = frozenset(
-    {"CreateTable", "DeleteTable", "DescribeTable", "ListTagsOfResource", "UpdateTable"}
-)
+NAMING = frozenset({"CreateTable", "DeleteTable", "DescribeTable", "UpdateTable"})
+TAGGING = frozenset({"ListTagsOfResource", "TagResource", "UntagResource"})
 READING = frozenset({"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"})
 
 TABLE_ARN = "arn:scylla:alternator:alternator_{0}:scylla:table/{0}"
+
+STREAM_ARN = (
+    "arn:aws:dynamodb:us-east-1:000000000000:table/alternator_{0}@{0}_scylla_cdc_log/stream/{1}"
+)
+"""How newer versions call a stream; older ones: S and a UUID."""
+
+
+# Which view types beside NEW_AND_OLD_IMAGES show an image.
+VIEWS = {"OldImage": "OLD_IMAGE", "NewImage": "NEW_IMAGE"}
+
+
+def unknown(operation: str) -> RefusedError:
+    return RefusedError("UnknownOperationException", f"Unsupported operation {operation}")
+
+
+class Imitated(DynamoDB, Protocol):
+    """One region of a server that does otherwise."""
+
+    def changes(self, operation: str) -> bool:
+        """Tell whether it does anything else than pass an operation on."""
+
+
+def imitated(kind: Kind, server: DynamoDB, *, clock: Clock, **habits: Any) -> Imitated:
+    """Return a server of a kind; ``habits`` are those that ``Imitation`` takes."""
+    if kind is Kind.DYNAMODB_LOCAL:
+        return LocalImitation(server)
+    return Imitation(server, clock=clock, **habits)
+
+
+class LocalImitation:
+    """DynamoDB Local (Developer Guide, 'DynamoDB local usage notes')."""
+
+    def __init__(self, server: DynamoDB) -> None:
+        self._server = server
+        self._region = b""
+
+    def changes(self, operation: str) -> bool:
+        return operation in LOCAL_LACKS | NAMING | READING | {"Scan"}
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    async def call(self, operation: str, request: bytes) -> bytes:
+        if operation in LOCAL_LACKS:
+            raise unknown(operation)
+        if operation == "Scan":
+            wire = decode(request)
+            whole = wire.keys() - {"Segment", "TotalSegments"}
+            request = encode({name: wire[name] for name in whole})
+        if operation not in NAMING | READING:
+            return await self._server.call(operation, request)
+        here = rb"arn:aws:dynamodb:ddblocal:"
+        answer = await self._server.call(
+            operation, request.replace(here, b"arn:aws:dynamodb:" + self._region + b":")
+        )
+        if found := re.search(rb"arn:aws:dynamodb:([a-z0-9-]+):", answer):
+            self._region = found[1]
+        answer = re.sub(rb"arn:aws:dynamodb:[a-z0-9-]+:", here, answer)
+        return re.sub(rb'"awsRegion": ?"[^"]*"', b'"awsRegion":"ddblocal"', answer)
 
 
 @dataclass(slots=True)
@@ -86,7 +144,7 @@ class Shown:
 
 
 class Imitation:
-    """One region; see the port."""
+    """One region of ScyllaDB Alternator."""
 
     def __init__(
         self,
@@ -96,30 +154,37 @@ class Imitation:
         seed: int = 0,
         shards: int = 8,
         visible_after_s: float = 0.0,
+        newer: bool = False,
     ) -> None:
+        """``newer``: streams are called as newer versions call them."""
         self._server = server
+        self._newer = newer
         self._clock = clock
         self._chance = Random(f"imitation {seed}")
         self._shards = shards
         self._visible_after_ms = int(visible_after_s * 1_000)
         self._ticks = 0
         self._streams: dict[str, Shown] = {}
-        self._tables: dict[str, str] = {}
         self.pairs = 0
         """Puts that it told as two records."""
+
+    def changes(self, operation: str) -> bool:
+        return operation not in ALTERNATOR_HAS or operation in NAMING | TAGGING | READING
 
     async def close(self) -> None:
         await self._server.close()
 
     async def call(self, operation: str, request: bytes) -> bytes:
-        if operation in UNKNOWN:
-            message = f"Unsupported operation {operation}"
-            raise RefusedError("UnknownOperationException", message)
+        if operation not in ALTERNATOR_HAS:
+            raise unknown(operation)
         if operation in NAMING:
+            return encode(self._renamed(decode(await self._server.call(operation, request))))
+        if operation in TAGGING:
             wire = decode(request)
-            if "ResourceArn" in wire:
-                wire["ResourceArn"] = self._tables.get(wire["ResourceArn"], wire["ResourceArn"])
-            return encode(self._renamed(decode(await self._server.call(operation, encode(wire)))))
+            name = wire.get("ResourceArn", "").rpartition("/")[2]
+            table = await self._ask("DescribeTable", TableName=name)
+            wire["ResourceArn"] = table["Table"]["TableArn"]
+            return await self._server.call(operation, encode(wire))
         if operation in READING:
             return encode(await self._read(operation, decode(request)))
         return await self._server.call(operation, request)
@@ -130,9 +195,7 @@ class Imitation:
     def _renamed(self, answer: Wire) -> Wire:
         for table in (answer.get("Table"), answer.get("TableDescription")):
             if table is not None:
-                odd = TABLE_ARN.format(table["TableName"])
-                self._tables[odd] = table["TableArn"]
-                table["TableArn"] = odd
+                table["TableArn"] = TABLE_ARN.format(table["TableName"])
                 if "LatestStreamArn" in table:
                     table["LatestStreamArn"] = self._shown(table["LatestStreamArn"])
         return answer
@@ -140,6 +203,8 @@ class Imitation:
     def _shown(self, arn: str) -> str:
         """Return what a stream is called here."""
         odd = f"S{uuid5(NAMESPACE_URL, arn)}"
+        if self._newer:
+            odd = STREAM_ARN.format(arn.split("/")[1], arn.rpartition("/")[2])
         if odd not in self._streams:
             shards: list[list[Told]] = [[] for _ in range(self._shards)]
             self._streams[odd] = Shown(arn, self._clock(), shards)
@@ -152,7 +217,10 @@ class Imitation:
                 one["StreamArn"] = self._shown(one["StreamArn"])
             return answer
         if operation == "GetRecords":
-            odd, number, place = request["ShardIterator"].split("|")
+            odd, found, rest = request["ShardIterator"].partition("|")
+            if not found:
+                raise RefusedError("ValidationException", "Invalid ShardIterator")
+            number, place = rest.split("|")
             stream = self._stream(unquote(odd))
             enabled = await self._refresh(stream)
             return self._page(stream, int(number), int(place), request, enabled=enabled)
@@ -253,43 +321,44 @@ class Imitation:
     def _tell(self, stream: Shown, record: Wire) -> None:
         """Tell of a change as Alternator would, and now and then of a write that is none."""
         body = record["dynamodb"]
-        keys, old, new = body["Keys"], body.get("OldImage"), body.get("NewImage")
-        parts = sorted((name, *value.items()) for name, value in keys.items())
+        parts = sorted((name, *value.items()) for name, value in body["Keys"].items())
         shard = stream.shards[zlib.crc32(json.dumps(parts).encode()) % len(stream.shards)]
-        at = body.get("ApproximateCreationDateTime", 0)
-        self._write(shard, keys, old, new, at)
+        old, new = ({name: body.get(name)} for name in VIEWS)
+        removal = record["eventName"] == "REMOVE"
+        self._write(shard, body, old, new, removal=removal)
         if self._chance.random() < 0.1:
-            self._write(shard, keys, new, new, at)
+            self._write(shard, body, {"OldImage": new["NewImage"]}, new, removal=removal)
 
-    def _write(
-        self, shard: list[Told], keys: Wire, old: Wire | None, new: Wire | None, at: float
-    ) -> None:
+    def _write(self, shard: list[Told], body: Wire, old: Wire, new: Wire, *, removal: bool) -> None:
         self._ticks = max(self._ticks + 2 * MICROSECOND, self._ticks_of(self._clock()))
-        if new is not None and self._chance.random() < 0.6:
+        if not removal and self._chance.random() < 0.6:
             self.pairs += 1
-            self._add(shard, keys, old, None, at)
+            self._add(shard, body, "REMOVE", old)
             self._ticks += MICROSECOND
-            self._add(shard, keys, None, new, at)
+            self._add(shard, body, "MODIFY", new)
         else:
-            self._add(shard, keys, old, new, at)
+            self._add(shard, body, "REMOVE" if removal else "MODIFY", old | new)
 
-    def _add(
-        self, shard: list[Told], keys: Wire, old: Wire | None, new: Wire | None, at: float
-    ) -> None:
+    def _add(self, shard: list[Told], body: Wire, name: str, images: Wire) -> None:
         number = self._ticks << 64 | self._chance.getrandbits(64)
-        images = {"OldImage": old, "NewImage": new}
+        view = body.get("StreamViewType", "NEW_AND_OLD_IMAGES")
+        shown = {
+            which: image
+            for which, image in images.items()
+            if image is not None and view in ("NEW_AND_OLD_IMAGES", VIEWS[which])
+        }
         wire = {
             "eventID": f"E{self._ticks:x}:{number & (2**64 - 1):x}",
-            "eventName": "REMOVE" if new is None else "MODIFY",
+            "eventName": name,
             "eventVersion": "1.1",
             "eventSource": "scylladb:alternator",
             "awsRegion": "datacenter1",
             "dynamodb": {
-                "ApproximateCreationDateTime": at,
-                "Keys": keys,
+                "ApproximateCreationDateTime": body.get("ApproximateCreationDateTime", 0),
+                "Keys": body["Keys"],
                 "SequenceNumber": str(number),
-                "StreamViewType": "NEW_AND_OLD_IMAGES",
-                **{name: image for name, image in images.items() if image is not None},
+                "StreamViewType": view,
+                **shown,
             },
         }
         shard.append(Told(number, wire, self._clock() + self._visible_after_ms))
@@ -300,39 +369,43 @@ class Imitation:
 
 
 class ImitationProxy(FaultProxy):
-    """The imitation over HTTP, every region of a server."""
+    """The imitation of a kind over HTTP, every region of a server."""
 
-    def __init__(self, upstream: str, clock: Clock, **habits: Any) -> None:
+    def __init__(self, upstream: str, clock: Clock, kind: Kind, **habits: Any) -> None:
         super().__init__(upstream, seed=0)
         self._url = upstream
+        self._kind = kind
         self._clock = clock
         self._habits = habits
-        self.regions: dict[str, Imitation] = {}
+        self.regions: dict[str, Imitated] = {}
 
     async def _forward(self, request: Request, client: _Client, server: _Server) -> Answer:
-        if request.operation not in UNKNOWN | NAMING | READING:
-            return await super()._forward(request, client, server)
         if request.region not in self.regions:
             self.regions[request.region] = self._region(request.region)
+        region = self.regions[request.region]
+        if not region.changes(request.operation):
+            return await super()._forward(request, client, server)
         try:
-            body = await self.regions[request.region].call(request.operation, request.body)
+            body = await region.call(request.operation, request.body)
         except ServiceError as error:
             return _refusal("400 Bad Request", error.code, error.message)
         head = (
             "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
-            f"Content-Length: {len(body)}\r\nx-amz-crc32: {zlib.crc32(body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"  # neither says what the body's CRC-32 is
         )
         return Answer(head.encode(), body)
 
-    def _region(self, name: str) -> Imitation:
+    def _region(self, name: str) -> Imitated:
         place = Place(region=name, table="", name=name, endpoint_url=self._url)
         known = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-        return Imitation(connect(place, environment=known), clock=self._clock, **self._habits)
+        server = connect(place, environment=known)
+        return imitated(self._kind, server, clock=self._clock, **self._habits)
 
     @property
     def pairs(self) -> int:
         """Puts that were told as two records, in all regions."""
-        return sum(region.pairs for region in self.regions.values())
+        alternators = (one for one in self.regions.values() if isinstance(one, Imitation))
+        return sum(region.pairs for region in alternators)
 
     async def close_regions(self) -> None:
         for region in self.regions.values():
@@ -340,9 +413,11 @@ class ImitationProxy(FaultProxy):
 
 
 @contextmanager
-def imitating(url: str, clock: Clock, **habits: Any) -> Iterator[ImitationProxy]:
+def imitating(
+    url: str, clock: Clock, kind: Kind = Kind.ALTERNATOR, **habits: Any
+) -> Iterator[ImitationProxy]:
     """Run the imitation before a server, in a thread of its own."""
-    proxy = ImitationProxy(url, clock, **habits)
+    proxy = ImitationProxy(url, clock, kind, **habits)
     ready, stop = threading.Event(), threading.Event()
     ends: list[Callable[[], object]] = []
 

@@ -6,7 +6,60 @@ test that holds it to that goes red on the day the server changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from dynamirror.core.servers import Kind
+
+ALTERNATOR_HAS = frozenset(
+    {
+        "BatchGetItem",
+        "BatchWriteItem",
+        "CreateTable",
+        "DeleteItem",
+        "DeleteTable",
+        "DescribeContinuousBackups",
+        "DescribeEndpoints",
+        "DescribeStream",
+        "DescribeTable",
+        "DescribeTimeToLive",
+        "GetItem",
+        "GetRecords",
+        "GetShardIterator",
+        "ListStreams",
+        "ListTables",
+        "ListTagsOfResource",
+        "PutItem",
+        "Query",
+        "Scan",
+        "TagResource",
+        "UntagResource",
+        "UpdateItem",
+        "UpdateTable",
+        "UpdateTimeToLive",
+    }
+)
+"""The operations that ScyllaDB Alternator has (scylladb/scylladb, alternator/server.cc)."""
+
+LOCAL_LACKS = frozenset(
+    {
+        "DescribeContinuousBackups",
+        "DescribeKinesisStreamingDestination",
+        "ListTagsOfResource",
+        "TagResource",
+        "UntagResource",
+        "UpdateContinuousBackups",
+    }
+)
+"""Operations that DynamoDB Local doesn't have (Developer Guide, 'DynamoDB local usage notes')."""
+
+TRIED = frozenset(
+    {
+        "TagResource",
+        "TransactWriteItems",
+        "UpdateContinuousBackups",
+    }
+)
+"""Operations that the contract's tests are about, and not every server has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +92,22 @@ class Profile:
     """A stream or expiry can't be switched on that is on, nor a stream off that is off."""
     base64_checked: bool = True
     """Binary that isn't base64 is refused."""
+    lacks: frozenset[str] = frozenset()
+    """Operations that it doesn't know; of those in ``TRIED``."""
+    scans_by_segment: bool = True
+    """A segment of a scan is a part of the table, and not the whole of it."""
+    records_are_writes: bool = True
+    """A record is one write that changed something, and its event name says how."""
+    records_fill_pages: bool = True
+    """An answer with records ends at 1 MB, whatever its limit."""
+    event_source: str = "aws:dynamodb"
+    record_region: str | None = None
+    """What records have for their region; None: what the stream's ARN has."""
+    table_arn: str = r"arn:aws:dynamodb:[a-z0-9-]+:\d{12}:table/.+"
+    stream_arn: str | None = None
+    """None: the table's, ``/stream/`` and its label."""
+    sequence_digits: int | None = None
+    """None: 21 to 40."""
 
 
 DYNAMODB = Profile(name="DynamoDB")
@@ -59,5 +128,32 @@ MINISTACK = Profile(
     sums_exact=False,
     switching_twice_refused=False,
 )
+
+
+def imitated_profile(kind: Kind, behind: Profile) -> Profile:
+    """Return the habits of the imitation of a kind before a server."""
+    if kind is Kind.DYNAMODB_LOCAL:
+        return replace(
+            behind,
+            name=kind.value,
+            lacks=TRIED & LOCAL_LACKS,
+            scans_by_segment=False,
+            table_arn=r"arn:aws:dynamodb:ddblocal:\d{12}:table/.+",
+        )
+    return replace(
+        behind,
+        name=kind.value,
+        lacks=TRIED - ALTERNATOR_HAS,
+        records_limit_enforced=True,
+        records_are_writes=False,
+        records_fill_pages=False,
+        record_bytes_told=False,
+        event_source="scylladb:alternator",
+        record_region="datacenter1",
+        table_arn=r"arn:scylla:alternator:alternator_.+:scylla:table/.+",
+        stream_arn=r"S[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        sequence_digits=37,
+    )
+
 
 PROFILES = {one.name: one for one in (DYNAMODB, MEMORY, MINISTACK)}

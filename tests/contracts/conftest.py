@@ -1,4 +1,9 @@
-"""The port's adapters, one after the other, and a table to try them on."""
+"""The port's adapters, one after the other, and a table to try them on.
+
+``memory`` and ``server`` are as they are; the others are imitations of servers that do otherwise,
+before ``server``. A test that ``needs`` an operation runs where there is one; where it lacks,
+``test_lacking.py`` holds the server to that.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +13,59 @@ from itertools import count
 from typing import Any
 
 import pytest
-from tests.profiles import MEMORY
+from tests.imitation import imitated
+from tests.profiles import DYNAMODB, MEMORY, imitated_profile
 from tests.servers import Server, Service
 
+from dynamirror.core.pairs import joined
+from dynamirror.core.record import record_of
+from dynamirror.core.servers import Kind
 from dynamirror.core.values import Wire
 from dynamirror.memory import MemoryDynamoDB
+from dynamirror.ports import DynamoDB
 
 _numbers = count(time.time_ns())
 
 
-@pytest.fixture(params=["memory", "server"])
+IMITATED = (Kind.ALTERNATOR, Kind.DYNAMODB_LOCAL)
+
+SHARDS = 3
+"""Of the imitated streams: few, as every test reads all."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "service" not in metafunc.fixturenames:
+        return
+    needed = {name for mark in metafunc.definition.iter_markers("needs") for name in mark.args}
+    lacking = {kind.value for kind in IMITATED if imitated_profile(kind, DYNAMODB).lacks & needed}
+    backends = ("memory", "server", *(kind.value for kind in IMITATED))
+    metafunc.parametrize("service", [one for one in backends if one not in lacking], indirect=True)
+
+
+@pytest.fixture
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
     """One region of an adapter of the port."""
     if request.param == "memory":
         opened = Service(lambda: MemoryDynamoDB(clock=_now_ms), MEMORY)
     else:
         server: Server = request.getfixturevalue("server")
-        opened = Service(lambda: server.connect(server.regions[0]), server.profile)
+        opened = _behind(server, request.param)
     with opened as one:
         yield one
+
+
+def _behind(server: Server, name: str) -> Service:
+    def connect() -> DynamoDB:
+        return server.connect(server.regions[0])
+
+    if name == "server":
+        return Service(connect, server.profile)
+    kind = Kind(name)
+    habits = {"shards": SHARDS} if kind is Kind.ALTERNATOR else {}
+    return Service(
+        lambda: imitated(kind, connect(), clock=_now_ms, **habits),
+        imitated_profile(kind, server.profile),
+    )
 
 
 class TableHelper:
@@ -57,17 +96,35 @@ class TableHelper:
 
     def changes_of(self, key: Wire) -> list[Wire]:
         """Return what the stream has of one item, by writing to it once more and reading up to
-        that write.
+        that write. Where records aren't writes: the writes that they tell of.
         """
         self.put({**key, "the end": {"BOOL": True}})
         found: list[Wire] = []
 
         def ended() -> bool:
-            found[:] = [one for one in self.records() if one["dynamodb"]["Keys"] == key]
+            found[:] = [one for one in self.writes() if one["dynamodb"]["Keys"] == key]
             return bool(found) and "the end" in found[-1]["dynamodb"].get("NewImage", {})
 
         self.service.wait(ended)
         return found[:-1]
+
+    def writes(self, stream_arn: str | None = None) -> list[Wire]:
+        """Return a record for each write that changed something, named by what it did."""
+        records = self.records(stream_arn)
+        if self.service.profile.records_are_writes:
+            return records
+        wires = {int(one["dynamodb"]["SequenceNumber"]): one for one in records}
+        found = []
+        for record in joined([record_of(one) for one in records]):
+            old, new = record.old_image, record.new_image
+            if old == new:
+                continue
+            name = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
+            wire = wires[record.sequence_number]
+            images = {"OldImage": old, "NewImage": new}
+            there = {which: image for which, image in images.items() if image is not None}
+            found.append({**wire, "eventName": name, "dynamodb": {**wire["dynamodb"], **there}})
+        return found
 
     def shards(self, stream_arn: str | None = None) -> list[Wire]:
         description = self.service.ask("DescribeStream", StreamArn=stream_arn or self.stream_arn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +16,9 @@ def test_a_table_is_described_as_it_was_made(make_table: Callable[..., TableHelp
     table = make_table(keys="author:S at:N")
 
     described = table.service.described(table.name)
+    profile = table.service.profile
 
+    assert re.fullmatch(profile.table_arn, described["TableArn"])
     assert described["TableName"] == table.name
     assert described["KeySchema"] == [
         {"AttributeName": "author", "KeyType": "HASH"},
@@ -71,6 +74,7 @@ def test_expiry_is_switched_on_and_off(table: TableHelper) -> None:
     assert refused is table.service.profile.switching_twice_refused
 
 
+@pytest.mark.needs("UpdateContinuousBackups")
 def test_continuous_backups_are_switched(table: TableHelper) -> None:
     """Point-in-time recovery is off until it is asked for."""
 
@@ -86,6 +90,7 @@ def test_continuous_backups_are_switched(table: TableHelper) -> None:
     assert status() == "ENABLED"
 
 
+@pytest.mark.needs("TagResource")
 def test_tags_stay_on_a_table(table: TableHelper) -> None:
     """What was tagged is listed, until it is untagged."""
     arn = table.service.described(table.name)["TableArn"]

@@ -33,20 +33,22 @@ def test_a_change_is_recorded_once_with_both_images(table: TableHelper) -> None:
 
 def test_a_record_says_where_it_comes_from(table: TableHelper) -> None:
     """Keys, view type, whole seconds, a number of 21 to 40 digits."""
+    profile = table.service.profile
     table.put(KEY)
 
     (record,) = table.changes_of(KEY)
 
     change = record["dynamodb"]
-    assert record["eventSource"] == "aws:dynamodb"
-    assert record["awsRegion"] == table.stream_arn.split(":")[3]
+    assert record["eventSource"] == profile.event_source
+    assert record["awsRegion"] == (profile.record_region or table.stream_arn.split(":")[3])
     assert "userIdentity" not in record
     assert change["Keys"] == KEY
     assert change["StreamViewType"] == "NEW_AND_OLD_IMAGES"
     assert change["ApproximateCreationDateTime"] == int(change["ApproximateCreationDateTime"])
     assert change["SequenceNumber"].isdigit()
-    assert 21 <= len(change["SequenceNumber"]) <= 40
-    assert (change["SizeBytes"] > 0) is table.service.profile.record_bytes_told
+    digits = profile.sequence_digits
+    assert len(change["SequenceNumber"]) in (range(21, 41) if digits is None else [digits])
+    assert (change.get("SizeBytes", 0) > 0) is profile.record_bytes_told
 
 
 def test_writes_that_change_nothing_leave_no_record(table: TableHelper) -> None:
@@ -100,11 +102,14 @@ def test_a_stream_shows_what_its_view_type_says(
     table: TableHelper = make_table(view_type=view_type)
     table.put(KEY)
     table.put({**KEY, "n": {"N": "1"}})
-    table.service.wait(lambda: len(table.records()) == 2)
+    table.service.wait(lambda: len(table.records()) >= 2)
 
-    change = table.records()[1]["dynamodb"]
+    changes = [one["dynamodb"] for one in table.records()]
 
-    assert [name for name in ("NewImage", "OldImage") if name in change] == images
+    assert {name for one in changes for name in one if name in ("NewImage", "OldImage")} == set(
+        images
+    )
+    assert {one["StreamViewType"] for one in changes} == {view_type}
 
 
 def test_a_condition_decides(table: TableHelper) -> None:

@@ -7,15 +7,17 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.engine.test_backfill import copied
 from tests.engine.test_barrier import Waiting, running
 from tests.engine.test_verify import compared
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import CHECKPOINTS, SOURCE, TARGET, World
-from tests.imitation import Imitation
+from tests.imitation import Imitation, LocalImitation
 
 from dynamirror.config.model import Deletes, Guard, OneWay
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.servers import Kind
+from dynamirror.engine.comparing import verify
 from dynamirror.engine.source import Table
 from dynamirror.engine.stream import shard
 from dynamirror.engine.stream.shard import reading_of
@@ -40,6 +42,35 @@ def alternator(world: World, *, seed: int = 0, shards: int = 8, after_s: float =
     source = replace(SOURCE, server=Kind.ALTERNATOR, endpoint_url="http://localhost:8000")
     world.mirror = replace(world.mirror, source=source)
     return imitation
+
+
+@pytest.mark.parametrize("declared", [Kind.DYNAMODB_LOCAL, Kind.COMPATIBLE])
+def test_where_segments_mean_nothing_a_table_is_read_once(
+    declared: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backfill copies and a comparison reads each item once, not once for each segment; said to
+    be another server, it is the same many times over, and no less right.
+    """
+    monkeypatch.setattr(verify, "SEGMENT_BYTES", 512)
+
+    async def main() -> tuple[int, int, bool]:
+        world = World(shards=2)
+        world.connect = LocalImitation
+        source, target = (replace(one, server=declared) for one in (SOURCE, TARGET))
+        world.mirror = replace(world.mirror, source=source, targets=(target,))
+        for number in range(50):
+            world.put(f"key {number}", number)
+        world.stream.trim(now_ms() + 1)
+        told = await copied(world)
+        found = await compared(world)
+        assert world.differences() == []
+        return told.items, found.items, found.equal
+
+    copies, compared_, equal = run(main)
+    once = declared is Kind.DYNAMODB_LOCAL
+    assert (copies == 50) is once
+    assert (compared_ == 50) is once
+    assert equal
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -4,9 +4,9 @@ A place's ``server`` names its kind. What every server may do otherwise needs no
 read by their images and not by their event names, a record of a write that changed nothing does no
 harm, and nobody takes the ARN of a stream or the name of a shard apart.
 
-Sources: scylladb/scylladb docs/alternator (compatibility.md, new-apis.md), alternator/streams.cc
-and issues 6918, 6930, 11523; Developer Guide, 'Differences between downloadable DynamoDB and the
-DynamoDB web service'.
+Sources: scylladb/scylladb docs/alternator (compatibility.md, new-apis.md), alternator/streams.cc,
+alternator/server.cc and issues 6918, 6930, 11523; Developer Guide, 'Differences between
+downloadable DynamoDB and the DynamoDB web service'.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Habits:
     """Whether a put of an item that is there may come as two records, REMOVE and MODIFY."""
     visible_after_s: float = 0.0
     """How long the stream holds a change back."""
+    scans_by_segment: bool = True
+    """Whether a segment of a scan is a part of the table, and not the whole of it."""
     shards_many: bool = False
     """Whether a small table has hundreds of shards, of which most are silent."""
     isolation_tag: str = ""
@@ -60,7 +62,7 @@ _OF = {
         isolation_tag="system:write_isolation",
         isolation_option="alternator_write_isolation",
     ),
-    Kind.DYNAMODB_LOCAL: Habits(title="DynamoDB Local"),
+    Kind.DYNAMODB_LOCAL: Habits(title="DynamoDB Local", scans_by_segment=False),
     Kind.COMPATIBLE: Habits(title="another server", marks_ttl_deletes=None),
 }
 

@@ -9,7 +9,9 @@ from contextlib import aclosing
 import msgspec
 from msgspec.structs import astuple
 
+from dynamirror.config.model import Place
 from dynamirror.core.limits import BATCH_GET_KEYS_MAX
+from dynamirror.core.servers import habits_of
 from dynamirror.core.values import Key, Wire, encode, key_of
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.ports import DynamoDB
@@ -37,11 +39,12 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reads:
-    """Reads one table. ``names`` are its key attributes."""
+    """Reads the table of a place. ``names`` are its key attributes."""
 
-    def __init__(self, api: DynamoDB, table: str, names: Sequence[str], backoff: Backoff) -> None:
+    def __init__(self, api: DynamoDB, place: Place, names: Sequence[str], backoff: Backoff) -> None:
         self._api = api
-        self._table = table
+        self._table = place.table
+        self._in_segments = habits_of(place.server).scans_by_segment
         self._names = tuple(names)
         self._backoff = backoff
         # Of an item's JSON only the key attributes are looked at; all are one text each.
@@ -69,7 +72,12 @@ class Reads:
         consistent: bool = True,
         after: Wire | None = None,
     ) -> AsyncGenerator[Page, None]:
-        """Yield the pages of one segment, from its start or from after a page's last key."""
+        """Yield the pages of one segment, from its start or from after a page's last key.
+
+        Where segments mean nothing to the server, the first is the table and the others are empty.
+        """
+        if segment and not self._in_segments:
+            return
         request: Wire = {
             "TableName": self._table,
             "ConsistentRead": consistent,

@@ -137,7 +137,7 @@ class Looker:
         return source, self._reads_of(place, showing.key_names)
 
     def _reads_of(self, place: Place, names: Sequence[str]) -> Reads:
-        return Reads(self._apis[place.name], place.table, names, self._backoff)
+        return Reads(self._apis[place.name], place, names, self._backoff)
 
     async def _at(self, place: Place, item: Item, image: Image | None) -> ItemAt:
         mirror = self._links.mirror

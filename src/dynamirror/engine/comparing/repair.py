@@ -151,8 +151,8 @@ class OneWayRepairer:
         names, mirror = self.showings[place.name].key_names, self._links.mirror
         api, backoff = self._targets[place.name], self._backoff
         return (
-            Reads(self._source, mirror.source.table, self._key_names, backoff),
-            Reads(api, place.table, names, backoff),
+            Reads(self._source, mirror.source, self._key_names, backoff),
+            Reads(api, place, names, backoff),
         )
 
 

@@ -154,8 +154,8 @@ class Verifier:
         sight = sight_of(self._links, place, keys_only=self._scope.keys_only)
         api = self._targets[place.name]
         reads = (
-            Reads(self._source, mirror.source.table, table.key_names, self._backoff),
-            Reads(api, place.table, showing.key_names, self._backoff),
+            Reads(self._source, mirror.source, table.key_names, self._backoff),
+            Reads(api, place, showing.key_names, self._backoff),
         )
         ends = (mirror.source, place)
         held_back_s = max(habits_of(one.server).visible_after_s for one in ends)

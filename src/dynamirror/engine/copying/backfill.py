@@ -168,7 +168,7 @@ class Backfill:
                 table.key_names, of, number or -1, newest_first=marked and not lost
             )
         else:
-            reads = Reads(self._source, mirror.source.table, table.key_names, self._backoff)
+            reads = Reads(self._source, mirror.source, table.key_names, self._backoff)
             stages = [[Segment(reads, segment, number) for segment in share.segments]]
         if isinstance(mirror, Side) and of[0] == 1:
             dead = Tombstones(mirror, table, self._source, self._clock, self._backoff)

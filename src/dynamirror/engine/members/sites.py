@@ -53,7 +53,7 @@ class Site(msgspec.Struct, frozen=True):
     async def reads(self) -> Reads:
         """Return what reads its items. Raises NotFoundError if it isn't there."""
         table = await described(self.api, self.table, self.backoff)
-        return Reads(self.api, self.table, table.key_names, self.backoff)
+        return Reads(self.api, self.side.source, table.key_names, self.backoff)
 
     async def known(self) -> Known:
         """Return what its checkpoint table tells; nothing, before there is one."""

@@ -22,9 +22,8 @@ def billing(description: Wire) -> str:
 
     Some servers leave it out everywhere: without throughput it must be on demand.
     """
-    mode = description.get("BillingModeSummary", {}).get("BillingMode") or description.get(
-        "BillingMode"
-    )
+    summary = description.get("BillingModeSummary") or {}  # null of DynamoDB Local
+    mode = summary.get("BillingMode") or description.get("BillingMode")
     if mode:
         return str(mode)
     return "PROVISIONED" if write_units(description) else ON_DEMAND
