@@ -120,11 +120,12 @@ class Cloud:
         told = self.client("cloudformation", region, key).describe_stacks()["Stacks"]
         return [stack["StackName"] for stack in told]
 
-    def copy_in_shares(self, shares: int) -> str:
-        """Start the state machine of the mirror stories, and return how it ended."""
+    def in_shares(self, do: str, shares: int) -> tuple[str, str]:
+        """Start the state machine of the mirror stories; return how it ended, and what it said."""
         api = self.client("stepfunctions")
         machine = f"arn:aws:states:{HERE}:000000000000:stateMachine:dynamirror-stories-shares"
-        made = api.start_execution(stateMachineArn=machine, input=json.dumps({"shares": shares}))
+        given = json.dumps({"do": do, "shares": shares})
+        made = api.start_execution(stateMachineArn=machine, input=given)
 
         def told() -> Wire:
             answer: Wire = api.describe_execution(executionArn=made["executionArn"])
@@ -132,10 +133,8 @@ class Cloud:
 
         wait(lambda: told()["status"] != "RUNNING")
         end = told()
-        if end["status"] == "FAILED":
-            sys.stdout.write(f"{end.get('error')}: {end.get('cause')}\n")
-        status: str = end["status"]
-        return status
+        said = end.get("output") or f"{end.get('error')}: {end.get('cause')}"
+        return end["status"], said
 
     def leftovers(self) -> Mapping[str, list[str]]:
         """Return what there is besides tables."""

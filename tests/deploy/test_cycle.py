@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -45,6 +46,8 @@ TWO_WAY = """
 mode = "two-way"
 replicas = [{ region = "us-east-1", table = "Sessions" }, { region = "eu-west-1" }]
 """
+
+DRIFT = re.compile(r"of 21 items compared, 1 extra, in share (\d) of 3")
 
 KEY_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 OTHER = "210987654321"
@@ -187,11 +190,11 @@ def test_a_profile_says_whose_account_it_is(aws: Cloud) -> None:
 
 
 @pytest.mark.parametrize("guard", ["order", "ledger"])
-def test_a_large_table_is_copied_in_shares_before_its_stream_is_followed(
+def test_a_large_table_is_copied_and_compared_in_shares(
     guard: str, aws: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything is made at rest, the state machine copies, and the next run follows without
-    copying again.
+    """Everything is made at rest, the state machine copies, the next run follows without copying
+    again, and the same machine compares: it fails where something differs, and says which share.
     """
     monkeypatch.setattr(
         shares, "_looking", lambda _: {}
@@ -207,13 +210,30 @@ def test_a_large_table_is_copied_in_shares_before_its_stream_is_followed(
 
     assert done.exit_code == Exit.DONE, done.output
     assert aws.keys(THERE, "Stories") == []
-    assert aws.copy_in_shares(3) == "SUCCEEDED"
+    status, said = aws.in_shares("backfill", 3)
+    assert status == "SUCCEEDED", said
+    assert {"of": "backfill", "shares": 3, "items": 20, "left": 0}.items() <= json.loads(
+        said
+    ).items()
     assert aws.keys(THERE, "Stories") == keys
     followed = aws.deploy(config, "--shares", "--yes")
     assert followed.exit_code == Exit.DONE, followed.output
     assert "copy us-east-1/Stories" not in followed.output
     aws.put(HERE, "Stories", "new")
     wait(lambda: aws.keys(THERE, "Stories") == [*keys, "new"])
+    status, said = aws.in_shares("verify", 3)
+    assert status == "SUCCEEDED", said
+    assert {"of": "verify", "items": 21, "missing": 0}.items() <= json.loads(said).items()
+    aws.put(THERE, "Stories", "stray")
+    status, said = aws.in_shares("verify", 3)
+    assert status == "FAILED", said
+    found = DRIFT.search(said)
+    assert found is not None, said
+    share = ("--segment", f"{found[1]}/3")
+    assert aws.run("verify", config, *share, "--settle", "0").exit_code == Exit.FINDING
+    (mirror,) = json.loads(aws.run("status", config, "--json").stdout)["mirrors"]
+    assert mirror["verified"]["extra"] == 1
+    assert aws.in_shares("verfy", 3)[0] == "FAILED"
     assert aws.run("destroy", config, "--yes", "--delete-data").exit_code == Exit.DONE
     assert aws.leftovers() == {}
 

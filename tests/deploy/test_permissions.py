@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import boto3
@@ -21,17 +21,18 @@ from tests.storm.mapping import Stream
 
 from dynamirror.aws.client import connect
 from dynamirror.config.load import load
-from dynamirror.config.model import Place, Side, Transport
+from dynamirror.config.model import Mirror, Place, Side, Transport
 from dynamirror.core.values import Wire, decode
 from dynamirror.demo.server import EmbeddedServer
 from dynamirror.deploy import roles
-from dynamirror.deploy.grants import POLICY_VERSION, copying, grants
+from dynamirror.deploy.grants import POLICY_VERSION, Grant, comparing, copying, grants
 from dynamirror.deploy.stacks import Consumer, Stack
+from dynamirror.engine.comparing.compared import Scope
 from dynamirror.engine.tables.needs import tables_of_ours
 from dynamirror.engine.tables.schema import of_ours
 from dynamirror.ports import DynamoDB
 from dynamirror.runtimes.aws_lambda import Function
-from dynamirror.runtimes.process import backfill_of
+from dynamirror.runtimes.process import backfill_of, verifier_of
 from dynamirror.wiring import Wiring
 
 ACCOUNT = "000000000000"
@@ -102,6 +103,9 @@ def actions(operation: str, request: Wire) -> Iterator[tuple[str, str]]:
             yield operation, table
             for one in entries:
                 yield ("PutItem" if "PutRequest" in one else "DeleteItem"), table
+    elif operation == "BatchGetItem":
+        for table in request["RequestItems"]:
+            yield operation, table
     elif "TableName" in request:  # what is asked of the stream is Lambda's to ask too
         yield operation, request["TableName"]
 
@@ -201,10 +205,26 @@ class Deployed:
     def copy(self, share: tuple[int, int]) -> None:
         """Copy a share of the source."""
 
+        async def copied(wiring: Wiring, mirror: Mirror) -> None:
+            await backfill_of(wiring, mirror).run(lambda _: None, share)
+
+        self._do(copied)
+
+    def compare(self, share: tuple[int, int]) -> None:
+        """Compare a share of the tables, and leave a note of it."""
+
+        async def compared(wiring: Wiring, mirror: Mirror) -> None:
+            verifier, scope = verifier_of(wiring, mirror), Scope(segment=share, settle_s=0)
+            found = await verifier.run(lambda _: None, lambda _: None, scope)
+            await verifier.note(wiring.checkpoints(mirror), found)
+
+        self._do(compared)
+
+    def _do(self, work: Callable[[Wiring, Mirror], Coroutine[Any, Any, None]]) -> None:
         async def all_of_it() -> None:
             wiring = Wiring(load(self._config), connect=self._connect)
             mirror = next(one for one in wiring.config.mirrors if one.link == self.mirror.link)
-            await backfill_of(wiring, mirror).run(lambda _: None, share)
+            await work(wiring, mirror)
             await wiring.close()
 
         asyncio.run(all_of_it())
@@ -375,29 +395,34 @@ def test_a_functions_role_may_do_what_it_does_and_no_more(mode: str, strict: str
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_role_may_copy_in_shares_and_no_more(mode: str, strict: str) -> None:
-    """Where a stack copies in shares, its role may do that too; what a conflict needs in a two-way
-    mirror is not asked for each time.
+def test_a_role_may_do_shares_and_no_more(mode: str, strict: str) -> None:
+    """Where a stack copies and compares in shares, its role may do that too; what a conflict needs
+    in a two-way mirror is not asked for each time.
     """
     world = World(strict, MODES[mode], poison=False, shares=True)
     world.write(WRITES)
 
     for function in world.functions:
+        mirror = function.mirror
         for share in (1, 2):
             function.copy((share, 2))
+        world.write(WRITES)
+        if mirror.compared:
+            for share in (1, 2):
+                function.compare((share, 2))
         function.close()
-        copied = {
-            (action, arn(grant.place.region, grant.table))
-            for grant in copying(function.mirror)
-            for action in grant.actions
-        }
-        settling = {
-            (action, arn(grant.place.region, grant.table))
-            for grant in (grants(function.mirror) if isinstance(function.mirror, Side) else ())
-            for action in grant.actions
-        }
+        needed = granted([*copying(mirror), *comparing(mirror)])
+        settling = granted(grants(mirror)) if isinstance(mirror, Side) else set()
         assert function.asked - function.granted == set()
-        assert copied - settling - function.asked == set()
+        assert needed - settling - function.asked == set()
+
+
+def granted(asked: Iterable[Grant]) -> Asked:
+    return {
+        (action, arn(grant.place.region, grant.table))
+        for grant in asked
+        for action in grant.actions
+    }
 
 
 def test_an_action_too_few_is_refused(strict: str) -> None:

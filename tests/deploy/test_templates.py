@@ -202,11 +202,16 @@ def test_copies_that_tell_no_old_from_new_wait_until_the_stream_rests(guard: str
     (stack,) = [each for each in stacks(f'{ONE_WAY}guard = "{guard}"', name="d") if each.consumers]
     told = definition(stack.consumers[0])
 
+    next_of = {
+        choice["StringEquals"]: choice["Next"] for choice in told["States"]["What"]["Choices"]
+    }
+    assert told["StartAt"] == "What"
+    assert next_of["verify"] == "Count"
     if guard == "ledger":
-        assert told["StartAt"] == "Count"
+        assert next_of["backfill"] == "Count"
         return
     choice = told["States"]["AtRest"]
-    assert told["StartAt"] == "Look"
+    assert next_of["backfill"] == "Look"
     assert told["States"]["Look"]["Next"] == "AtRest"
     assert choice["Choices"] == [
         {"Variable": "$.mapping.State", "StringEquals": "Disabled", "Next": "Count"}

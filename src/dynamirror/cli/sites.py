@@ -33,7 +33,7 @@ stack_name_option = click.option(
 shares_option = click.option(
     "--shares",
     is_flag=True,
-    help="With a state machine for each table, which copies it in shares on AWS.",
+    help="With a state machine for each table, which copies and compares it in shares on AWS.",
 )
 
 

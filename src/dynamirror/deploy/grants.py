@@ -12,7 +12,7 @@ of its own, a transaction that of each of its operations).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dynamirror.config.model import Guard, Mirror, OnPoison, Place, Side, Unversioned
@@ -124,6 +124,35 @@ def copying(mirror: Mirror) -> Iterator[Grant]:
                 place=target,
                 table=mirror.ledger_of(target),
             )
+
+
+def comparing(mirror: Mirror) -> Iterator[Grant]:
+    """Yield what comparing a mirror's tables in shares asks of them."""
+    source = mirror.source
+    if not mirror.compared:
+        return
+    for place in (source, *mirror.compared):
+        schema = "DescribeTable" if place is source else "DescribeTimeToLive"
+        yield Grant(
+            reason="CompareTables",
+            actions=("BatchGetItem", schema, "Scan"),
+            place=place,
+            table=place.table,
+        )
+    replicas = mirror.replicas if isinstance(mirror, Side) else (source,)
+    for replica in replicas:
+        yield Grant(
+            reason="AskHowFarBehindItIs",
+            actions=("Query",),
+            place=replica,
+            table=replace(mirror, source=replica).checkpoints,
+        )
+    yield Grant(
+        reason="NoteWhatWasCompared",
+        actions=("PutItem",),
+        place=source,
+        table=mirror.checkpoints,
+    )
 
 
 def _one_way(mirror: Mirror, target: Place) -> Iterator[Grant]:

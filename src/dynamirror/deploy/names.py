@@ -48,7 +48,7 @@ def function_name(mirror: Mirror) -> str:
 
 
 def share_name(mirror: Mirror) -> str:
-    """Return what the function and the state machine are called that copy a mirror in shares."""
+    """Return what the function and the state machine are called that do a mirror's shares."""
     words = [PREFIX, *_words(mirror), "shares"]
     return _short("-".join(words).replace(".", "-"), FUNCTION_CHARACTERS_MAX, mirror.link)
 

@@ -12,14 +12,22 @@ from collections.abc import Iterator
 from dynamirror.config.model import Mirror
 from dynamirror.config.problems import bare
 from dynamirror.deploy import names
-from dynamirror.deploy.grants import POLICY_VERSION, Grant, Json, copying, grants, statements
+from dynamirror.deploy.grants import (
+    POLICY_VERSION,
+    Grant,
+    Json,
+    comparing,
+    copying,
+    grants,
+    statements,
+)
 from dynamirror.deploy.resources import FAILURES, tags
 from dynamirror.deploy.stacks import Consumer, Stack, Writer, site_of
 
 
 def role(consumer: Consumer, stack: Stack) -> Json:
-    """Return a function's role; it also copies, where the stack has what copies in shares."""
-    asked = [*grants(consumer.mirror), *(copying(consumer.mirror) if stack.shares else ())]
+    """Return a function's role; it also copies and compares, where the stack has shares."""
+    asked = _asked(consumer.mirror, stack)
     own = [one for one in asked if _is_direct(one, consumer.mirror, stack)]
     return {
         "Type": "AWS::IAM::Role",
@@ -52,7 +60,7 @@ def writer(one: Writer, stack: Stack) -> Json:
     asked = [
         grant
         for _, consumer in one.callers
-        for grant in (*grants(consumer.mirror), *(copying(consumer.mirror) if stack.shares else ()))
+        for grant in _asked(consumer.mirror, stack)
         if grant.place.role_arn == one.role_arn
     ]
     callers: list[object] = []
@@ -86,6 +94,12 @@ def assumed_by(principal: Json) -> Json:
     """Return the policy by which a principal assumes a role."""
     statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
     return {"Version": POLICY_VERSION, "Statement": [statement]}
+
+
+def _asked(mirror: Mirror, stack: Stack) -> list[Grant]:
+    """Return what a mirror's functions ask of tables: all of a stack's have the same role."""
+    shares = [*copying(mirror), *comparing(mirror)] if stack.shares else []
+    return [*grants(mirror), *shares]
 
 
 def _is_direct(grant: Grant, mirror: Mirror, stack: Stack) -> bool:

@@ -1,9 +1,10 @@
-"""What copies a large table in shares: a state machine that starts a function for each.
+"""What copies and compares large tables in shares: a state machine that starts a function for each.
 
-A share goes on where it stood when its function ran out of time, so that it may take longer than a
-function's 15 minutes. With guards ``order`` and ``item`` nothing may follow the stream meanwhile:
-the state machine looks, and refuses. Sources: AWS Step Functions Developer Guide, 'Using Map state
-in Distributed mode', 'AWS SDK service integrations'.
+A share of a backfill goes on where it stood when its function ran out of time, so that it may take
+longer than a function's 15 minutes. With guards ``order`` and ``item`` nothing may follow the
+stream while it is copied: the state machine looks, and refuses. An execution fails where the
+command would end with another status than 0. Sources: AWS Step Functions Developer Guide, 'Using
+Map state in Distributed mode', 'AWS SDK service integrations'.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ MEMORY_MB = 1_769
 """One core (AWS Lambda Developer Guide, 'Configure Lambda function memory')."""
 
 BEGIN = "Look"
-"""The first state where nothing may follow the stream meanwhile."""
+"""The first state of a copy that nothing may follow the stream beside."""
 
 AT_ONCE = 40
-"""Shares copied at the same time."""
+"""Shares at work at the same time."""
 
 AGAIN_MAX = 1_000
 """Invocations of one share: ten days."""
@@ -37,7 +38,7 @@ def resources(one: Consumer, *, python: str, architecture: str) -> Iterator[tupl
     copier = function(one, python=python, architecture=architecture)
     copier["Properties"] |= {
         "FunctionName": names.share_name(one.mirror),
-        "Description": f"dynamirror: copies a share of {one.mirror.title}",
+        "Description": f"dynamirror: copies or compares a share of {one.mirror.title}",
         "Handler": HANDLER,
         "MemorySize": MEMORY_MB,
         "Timeout": TIMEOUT_S,
@@ -61,18 +62,34 @@ def _machine(one: Consumer) -> Json:
 
 def definition(one: Consumer) -> Json:
     """Return what the machine does, in Amazon States Language, with CloudFormation's names."""
+    begin = "Count" if one.mirror.copies_beside else BEGIN
+    what = {
+        "Type": "Choice",
+        "Choices": [
+            {"Variable": "$.do", "StringEquals": "verify", "Next": "Count"},
+            {"Variable": "$.do", "StringEquals": "backfill", "Next": begin},
+        ],
+        "Default": "Unknown",
+    }
+    unknown = {
+        "Type": "Fail",
+        "Error": "Unknown",
+        "Cause": 'The input is {"do": "backfill", "shares": N} or {"do": "verify", "shares": N}.',
+    }
     count = {
         "Type": "Pass",
         "Parameters": {
+            "do.$": "$.do",
             "shares.$": "$.shares",
             "numbers.$": "States.ArrayRange(1, $.shares, 1)",
         },
-        "Next": "Copy",
+        "Next": "Shares",
     }
-    copy = {
+    every = {
         "Type": "Map",
         "ItemsPath": "$.numbers",
         "ItemSelector": {
+            "do.$": "$.do",
             "link": one.mirror.link,
             "share.$": "$$.Map.Item.Value",
             "shares.$": "$.shares",
@@ -83,36 +100,73 @@ def definition(one: Consumer) -> Json:
             "StartAt": "Share",
             "States": {"Share": _share(one)},
         },
-        "End": True,
+        "ResultPath": "$.results",
+        "Next": "Conclude",
     }
-    states = {"Count": count, "Copy": copy}
-    if one.mirror.copies_beside:
-        return {"StartAt": "Count", "States": states}
-    return {"StartAt": BEGIN, "States": {**_looking(one), **states}}
+    states = {"Count": count, "Shares": every, "Conclude": _conclude(one), **_ENDS}
+    looking = {} if one.mirror.copies_beside else _looking(one)
+    return {"StartAt": "What", "States": {"What": what, "Unknown": unknown, **looking, **states}}
 
 
 def _share(one: Consumer) -> Json:
     return {
-        "Type": "Task",
-        "Resource": "arn:${AWS::Partition}:states:::lambda:invoke",
+        **_invoked(),
         "Parameters": {"FunctionName": f"${{{one.id}ShareFunction.Arn}}", "Payload.$": "$"},
-        "OutputPath": "$.Payload",
         "Retry": [
+            {"ErrorEquals": ["TooLargeError", "ConfigError"], "MaxAttempts": 0},
             {
                 "ErrorEquals": ["UnfinishedError", "Lambda.TooManyRequestsException"],
                 "IntervalSeconds": 5,
                 "BackoffRate": 1,
                 "MaxAttempts": AGAIN_MAX,
             },
-            {
-                "ErrorEquals": ["States.ALL"],
-                "IntervalSeconds": 30,
-                "BackoffRate": 2,
-                "MaxAttempts": 3,
-            },
+            AFTER_A_FAULT,
         ],
         "End": True,
     }
+
+
+def _conclude(one: Consumer) -> Json:
+    payload = {
+        "do": "conclude",
+        "of.$": "$.do",
+        "link": one.mirror.link,
+        "shares.$": "$.shares",
+        "results.$": "$.results",
+    }
+    return {
+        **_invoked(),
+        "Parameters": {"FunctionName": f"${{{one.id}ShareFunction.Arn}}", "Payload": payload},
+        "Retry": [AFTER_A_FAULT],
+        "Next": "Exit",
+    }
+
+
+def _invoked() -> Json:
+    return {
+        "Type": "Task",
+        "Resource": "arn:${AWS::Partition}:states:::lambda:invoke",
+        "OutputPath": "$.Payload",
+    }
+
+
+AFTER_A_FAULT: Json = {
+    "ErrorEquals": ["States.ALL"],
+    "IntervalSeconds": 30,
+    "BackoffRate": 2,
+    "MaxAttempts": 3,
+}
+
+
+_ENDS: Json = {
+    "Exit": {
+        "Type": "Choice",
+        "Choices": [{"Variable": "$.exit", "NumericEquals": 0, "Next": "Done"}],
+        "Default": "Finding",
+    },
+    "Done": {"Type": "Succeed"},
+    "Finding": {"Type": "Fail", "Error": "Finding", "CausePath": "$.finding"},
+}
 
 
 def _looking(one: Consumer) -> Json:
@@ -145,7 +199,7 @@ def _role(one: Consumer) -> Json:
     states = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
     told: list[Json] = [
         {
-            "Sid": "CopyShares",
+            "Sid": "StartTheFunction",
             "Effect": "Allow",
             "Action": "lambda:InvokeFunction",
             "Resource": {"Fn::GetAtt": [f"{one.id}ShareFunction", "Arn"]},
@@ -176,7 +230,7 @@ def _role(one: Consumer) -> Json:
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {
-            "Description": f"What copies {one.mirror.title} in shares may do.",
+            "Description": f"What starts the shares of {one.mirror.title} may do.",
             "AssumeRolePolicyDocument": assumed_by({"Service": "states.amazonaws.com"}),
             "Policies": policy("shares", told),
             "Tags": tags(one.mirror.name),
