@@ -10,18 +10,22 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tests.fault_proxy import Fault
 from tests.servers import running
-from tests.storm.drift import DriftPlan, drift_storm
+from tests.storm.drift import DriftPlan, DriftResult, drift_storm
 from tests.storm.engine import Plan, Result, planned, run_storm
 from tests.storm.mapping import handler_storm
 from tests.storm.two_way import WRITERS, two_way_storm
 from tests.storm.two_way import Plan as TwoWayPlan
 from tests.storm.two_way import Result as TwoWayResult
 from tests.storm.two_way_mapping import handler_storm as two_way_handler_storm
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 CHANGES = 200_000
 
@@ -41,6 +45,7 @@ HEADER = (
     "stale refused",
     "differences",
     "verify",
+    "faults",
 )
 
 TWO_WAY = ("two-way", "two-way-handler")
@@ -60,6 +65,7 @@ TWO_WAY_HEADER = (
     "journaled",
     "of these not lost",
     "wrong",
+    "faults",
 )
 
 DRIFT_HEADER = (
@@ -86,24 +92,11 @@ def main() -> int:
 
 
 def _one_way(chosen: argparse.Namespace) -> int:
-    plans = _plans(chosen)
-    if plans:
-        tell(" | ".join(HEADER))
-    red = 0
-    for plan in plans:
-        with running() as server, tempfile.TemporaryDirectory(prefix="storm-") as folder:
-            if server.url is None:
-                raise SystemExit("a storm needs a server with an address; AWS is none")
-            storm = run_storm if plan.storm == "engine" else handler_storm
-            result = storm(plan, server.url, Path(folder))
-        tell(_row(result))
-        tell("  faults: " + ", ".join(_faults(result.counts)))
-        try:
-            result.require_equal()
-        except AssertionError as error:
-            tell(str(error))
-            red += not chosen.unexcused
-    return red
+    def run(plan: Plan, url: str, folder: Path) -> Result:
+        return (run_storm if plan.storm == "engine" else handler_storm)(plan, url, folder)
+
+    red = _all(HEADER, _plans(chosen), run, _row, Result.require_equal)
+    return 0 if chosen.unexcused else red
 
 
 def _two_way(chosen: argparse.Namespace) -> int:
@@ -123,32 +116,16 @@ def _two_way(chosen: argparse.Namespace) -> int:
         if storm in TWO_WAY
         for replicas in chosen.replicas
     ]
-    if plans:
-        tell(" | ".join(TWO_WAY_HEADER))
-    red = 0
-    for plan in plans:
-        with running() as server, tempfile.TemporaryDirectory(prefix="storm-") as folder:
-            if server.url is None:
-                raise SystemExit("a storm needs a server with an address; AWS is none")
-            storm = two_way_handler_storm if plan.handler else two_way_storm
-            result = storm(plan, server.url, Path(folder))
-        tell(_two_way_row(result))
-        tell("  faults: " + ", ".join(_faults(result.counts)))
-        try:
-            result.require_clean()
-        except AssertionError as error:
-            tell(str(error))
-            red += 1
-    return red
+
+    def run(plan: TwoWayPlan, url: str, folder: Path) -> TwoWayResult:
+        return (two_way_handler_storm if plan.handler else two_way_storm)(plan, url, folder)
+
+    return _all(TWO_WAY_HEADER, plans, run, _two_way_row, TwoWayResult.require_clean)
 
 
 def _drift(chosen: argparse.Namespace) -> int:
-    guards = chosen.guards if "drift" in chosen.storms else []
-    if guards:
-        tell(" | ".join(DRIFT_HEADER))
-    red = 0
-    for guard in guards:
-        plan = DriftPlan(
+    plans = [
+        DriftPlan(
             guard=guard,
             items=chosen.items,
             drifts=1_000,
@@ -156,35 +133,39 @@ def _drift(chosen: argparse.Namespace) -> int:
             rate=chosen.rate or DRIFT_RATE,
             seed=chosen.seed,
         )
+        for guard in (chosen.guards if "drift" in chosen.storms else [])
+    ]
+    return _all(DRIFT_HEADER, plans, drift_storm, _drift_row, DriftResult.require_exact)
+
+
+def _all(
+    header: Sequence[str],
+    plans: Sequence[P],
+    storm: Callable[[P, str, Path], R],
+    row: Callable[[R], Sequence[object]],
+    require: Callable[[R], None],
+) -> int:
+    """Run storms one after the other, a row for each; return how many left what they must not."""
+    if plans:
+        tell(" | ".join(header))
+    red = 0
+    for plan in plans:
         with running() as server, tempfile.TemporaryDirectory(prefix="storm-") as folder:
             if server.url is None:
                 raise SystemExit("a storm needs a server with an address; AWS is none")
-            result = drift_storm(plan, server.url, Path(folder))
-        found, repaired = len(result.found), len(result.repaired)
-        cells = (
-            "drift",
-            guard,
-            plan.seed,
-            f"{plan.items:,}",
-            len(result.seeded),
-            found,
-            repaired,
-            f"{result.seconds:.0f}",
-            f"{result.peak_kb / 1_024:.0f}",
-            len(result.differences),
-        )
-        tell(" | ".join(map(str, cells)))
+            result = storm(plan, server.url, Path(folder))
+        tell(" | ".join(map(str, row(result))))
         try:
-            result.require_exact()
+            require(result)
         except AssertionError as error:
             tell(str(error))
             red += 1
     return red
 
 
-def _two_way_row(result: TwoWayResult) -> str:
+def _two_way_row(result: TwoWayResult) -> Sequence[object]:
     plan, counts = result.plan, result.counts
-    cells = (
+    return (
         plan.storm,
         plan.replicas,
         plan.seed,
@@ -198,8 +179,8 @@ def _two_way_row(result: TwoWayResult) -> str:
         result.journaled,
         result.spare,
         len(result.wrong),
+        _faults(counts),
     )
-    return " | ".join(map(str, cells))
 
 
 def _plans(chosen: argparse.Namespace) -> list[Plan]:
@@ -221,9 +202,9 @@ def _plans(chosen: argparse.Namespace) -> list[Plan]:
     ]
 
 
-def _row(result: Result) -> str:
+def _row(result: Result) -> Sequence[object]:
     plan, counts = result.plan, result.counts
-    cells = (
+    return (
         plan.storm,
         plan.guard,
         plan.seed,
@@ -237,14 +218,31 @@ def _row(result: Result) -> str:
         "-" if plan.guard == "order" else f"{counts.get('stale', 0):,}",
         len(result.differences),
         "equal" if result.verified == 0 else "drift",
+        _faults(counts),
     )
-    return " | ".join(map(str, cells))
 
 
-def _faults(counts: Mapping[str, int]) -> list[str]:
+def _drift_row(result: DriftResult) -> Sequence[object]:
+    plan = result.plan
+    return (
+        "drift",
+        plan.guard,
+        plan.seed,
+        f"{plan.items:,}",
+        len(result.seeded),
+        len(result.found),
+        len(result.repaired),
+        f"{result.seconds:.0f}",
+        f"{result.peak_kb / 1_024:.0f}",
+        len(result.differences),
+    )
+
+
+def _faults(counts: Mapping[str, int]) -> str:
     requests = counts.get("requests", 0)
     kinds = [f"{fault} {counts[fault]:,}" for fault in Fault if counts.get(fault)]
-    return [f"{requests:,} requests", *kinds, f"orphans dropped {counts.get('dropped', 0)}"]
+    dropped = counts.get("dropped", 0)
+    return ", ".join((f"{requests:,} requests", *kinds, f"orphans dropped {dropped}"))
 
 
 def tell(text: str) -> None:

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fault_proxy import Fault
 from tests.storm.weather import Weather
-from tests.storm.world import SOURCE, TARGET, Child, Ended, World
+from tests.storm.world import SOURCE, TARGET, Child, Ended, World, replayable
 
 STILL_S = 3.0
 """An engine that has written nothing for so long may be killed as well."""
-
-SQUALL_S_MAX = 0.4
-LATE_S_MAX = 6.0
-"""What hung as the engine was killed lands so long after, at most."""
-
 
 LONG = 50_000
 """Changes from which a storm has all of a long one's faults; a short one has no time to wait for
@@ -128,20 +121,10 @@ class Result:
             )
 
 
-@contextmanager
-def replayable(plan: Plan) -> Iterator[None]:
-    """Whatever goes wrong within tells the command that runs the storm again."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"replay: {plan.replay}")
-        raise
-
-
 def run_storm(plan: Plan, url: str, folder: Path, *, server: str | None = None) -> Result:
     """Run the engine through a storm, and compare; ``server``: what the configuration says."""
     with (
-        replayable(plan),
+        replayable(plan.replay),
         Weather(url, seed=plan.seed, source=SOURCE, target=TARGET) as weather,
         World(url, folder, plan.guard, proxy=weather.endpoint, server=server) as world,
     ):
@@ -200,11 +183,8 @@ class _Storm:
     def _killed(self, engine: Child) -> Child:
         """Kill the engine at a moment when much is on its way, and start it again."""
         self._wait_for_writes(engine)
-        late_s = self._dice.uniform(0.5, LATE_S_MAX)
-        self._weather.blow({Fault.HANG: 0.8, Fault.RESET_AFTER: 0.05}, hang_s=late_s)
-        time.sleep(self._dice.uniform(0.02, SQUALL_S_MAX))
-        engine.require_running()
-        engine.kill()
+        squall = {Fault.HANG: 0.8, Fault.RESET_AFTER: 0.05}
+        self._weather.strike(engine, squall, self._dice)
         self._kills += 1
         self._rage()
         return self._world.start("run")

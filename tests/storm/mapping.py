@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
-from tests.storm.engine import Plan, Result, replayable
+from tests.storm.engine import Plan, Result
 from tests.storm.weather import Weather
-from tests.storm.world import SOURCE, TARGET, Ended, World
+from tests.storm.world import SOURCE, TARGET, Ended, World, replayable
 
 from dynamirror.core.values import Wire
 from dynamirror.runtimes import aws_lambda
@@ -187,7 +187,7 @@ class Mapping:
 def handler_storm(plan: Plan, url: str, folder: Path) -> Result:
     """Drive the handler through a storm, and compare."""
     with (
-        replayable(plan),
+        replayable(plan.replay),
         Weather(url, seed=plan.seed, source=SOURCE, target=TARGET) as weather,
         World(
             url,

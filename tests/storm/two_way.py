@@ -10,8 +10,7 @@ import json
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import boto3
 from tests.fault_proxy import Fault
 from tests.storm.weather import Weather
-from tests.storm.world import Child, Ended, Stage, Wire, reached, scanned
+from tests.storm.world import Child, Ended, Stage, Wire, reached, replayable, scanned
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-southeast-2")
 STAMP = "_mirror"
@@ -48,9 +47,6 @@ SELDOM_STILL_S = 8.0
 
 QUIET_S_MAX = 180.0
 WRITERS_S_MAX = 1_800.0
-SQUALL_S_MAX = 0.4
-LATE_S_MAX = 6.0
-"""What hung as the engine was killed lands so long after, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,19 +255,10 @@ class Streams:
             api.close()
 
 
-@contextmanager
-def replayable(plan: Plan) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"replay: {plan.replay}")
-        raise
-
-
 def two_way_storm(plan: Plan, url: str, folder: Path) -> Result:
     """Run the engine through a storm, and check all that is promised."""
     with (
-        replayable(plan),
+        replayable(plan.replay),
         Weather(url, seed=plan.seed, two_way=REGIONS[: plan.replicas]) as weather,
         Regions(
             url,
@@ -330,11 +317,8 @@ class _Storm:
         """Kill the engine at a moment when much is on its way, and start it again."""
         lasts_s = self._plan.changes / self._plan.rate
         time.sleep(self._dice.uniform(0.5, 1.0) * lasts_s / (self._plan.kills + 1))
-        late_s = self._dice.uniform(0.5, LATE_S_MAX)
-        self._weather.blow({Fault.HANG: 0.5, Fault.RESET_AFTER: 0.1}, hang_s=late_s)
-        time.sleep(self._dice.uniform(0.02, SQUALL_S_MAX))
-        engine.require_running()
-        engine.kill()
+        squall = {Fault.HANG: 0.5, Fault.RESET_AFTER: 0.1}
+        self._weather.strike(engine, squall, self._dice)
         self._rage()
         return self._world.start("run")
 

@@ -22,10 +22,9 @@ from tests.storm.two_way import (
     Result,
     Streams,
     judged,
-    replayable,
 )
 from tests.storm.weather import Weather
-from tests.storm.world import Ended, Wire
+from tests.storm.world import Ended, Wire, replayable
 
 from dynamirror.runtimes.aws_lambda import Function
 
@@ -91,7 +90,7 @@ class Environment:
 def handler_storm(plan: Plan, url: str, folder: Path) -> Result:
     """Run functions in all regions through a storm, and check all that is promised."""
     with (
-        replayable(plan),
+        replayable(plan.replay),
         Weather(url, seed=plan.seed, two_way=REGIONS[: plan.replicas]) as weather,
         Regions(
             url,

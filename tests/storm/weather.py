@@ -9,6 +9,7 @@ import asyncio
 import random
 import re
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ from tests.fault_proxy import (
     _Server,
     spread,
 )
+from tests.storm.world import Child
 
 SOURCE_OPERATIONS = frozenset({"DescribeStream", "GetRecords", "GetShardIterator"})
 SOURCE_FAULTS = (
@@ -43,6 +45,10 @@ ENGINE_DEADLINE_S = 10.0
 """After so long the engine gives a request up."""
 
 SETTLE_S_MAX = 60.0
+
+SQUALL_S_MAX = 0.4
+LATE_S_MAX = 6.0
+"""What hung as an engine was killed lands so long after, at most."""
 
 _NEXT = re.compile(rb'"NextShardIterator": ?"[^"]*"')
 _ASKED = re.compile(rb'"ShardIterator": ?"([^"]*)"')
@@ -138,6 +144,13 @@ class Weather:
                 regions=self._sources,
             ),
         ]
+
+    def strike(self, engine: Child, squall: Mapping[Fault, float], dice: random.Random) -> None:
+        """Kill an engine in a squall, while much of what it sent hangs, to land late."""
+        self.blow(squall, hang_s=dice.uniform(0.5, LATE_S_MAX))
+        time.sleep(dice.uniform(0.02, SQUALL_S_MAX))
+        engine.require_running()
+        engine.kill()
 
     def calm(self) -> None:
         """End all faults, and wait until whatever was kept back has landed."""

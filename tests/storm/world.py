@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Context, Decimal
 from itertools import count
 from pathlib import Path
@@ -38,6 +39,16 @@ _numbers = count(time.time_ns() % 1_000_000_000)
 
 class Ended(AssertionError):  # noqa: N818 - tells a state, as StopIteration does
     """A process that should run has ended, or one that should end has not."""
+
+
+@contextmanager
+def replayable(command: str) -> Iterator[None]:
+    """Whatever goes wrong within tells the command that runs the storm again."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"replay: {command}")
+        raise
 
 
 class Child:
