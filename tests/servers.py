@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,10 @@ from tests.profiles import DYNAMODB, MINISTACK, PROFILES, Profile
 
 from dynamirror.aws.client import connect
 from dynamirror.config.model import Place
+from dynamirror.core.mesh import Answer, Ask
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.demo.server import EmbeddedServer
+from dynamirror.engine.writing.steps import Part
 from dynamirror.errors import InUseError, NotFoundError
 from dynamirror.ports import DynamoDB
 
@@ -90,6 +92,11 @@ class Service:
     def ask(self, operation: str, **request: Any) -> Wire:
         """Send one request and return its answer."""
         return decode(self._runner.run(self.port.call(operation, encode(request))))
+
+    def carry_out(self, steps: Generator[Ask, Answer, Any], replicas: Iterable[str]) -> Any:
+        """Carry out the steps of a two-way rule, with all replicas here; return what it returns."""
+        apis = dict.fromkeys(replicas, self.port)
+        return self._runner.run(Part(steps).carry_out(apis))
 
     def create_table(self, name: str, *, keys: str = "id:S", view_type: str | None = None) -> None:
         """Create a table, ``keys`` such as ``id:S`` or ``author:S at:N``, and wait for it."""
