@@ -156,7 +156,26 @@ def test_a_key_that_is_none_is_an_error(key: str, regions: Regions, config: Path
     result = dynamirror(regions, "view", config, "--key", key)
 
     assert result.exit_code == Exit.UNUSABLE
-    assert "write the key attributes" in result.stderr
+    assert "write {" in result.stderr.replace("'", "")
+
+
+def test_a_numeric_key_is_found_by_every_one_of_its_digits(tmp_path: Path) -> None:
+    """DynamoDB's numbers have 38 digits, floats 17: a key that was rounded is another item's."""
+    number = "12345678901234567890123456789012345678"
+    regions = Regions()
+    types = [{"AttributeName": "id", "AttributeType": "N"}]
+    regions.source(AttributeDefinitions=types)
+    regions.init()
+    regions.put({"id": {"N": number}})
+    config = tmp_path / "mirrors.toml"
+    config.write_text(CONFIG.replace("{guard}", "order"))
+
+    for given in (number, f"{number}.0", f'{{"N": "{number}"}}'):
+        key = f'{{"id": {given}}}'
+        told = dynamirror(regions, "view", config, "--key", key, "--json")
+        assert told.exit_code == Exit.DONE, told.output
+        image = json.loads(told.stdout)["mirrors"][0]["image"]
+        assert image == {"id": {"N": number}}
 
 
 def test_a_pattern_mirrors_every_table_of_the_name(regions: Regions, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.engine.regions import Regions
 
 from dynamirror.cli.main import cli
 from dynamirror.config.load import load
+from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import consumer_of
 from dynamirror.wiring import Wiring
@@ -47,7 +48,7 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(regions: Regions, config: Path) -> Iterator[None]:
+def engine(regions: Regions, config: Path) -> Iterator[Consumer]:
     """An engine on these regions, in a thread of its own."""
     loop = asyncio.new_event_loop()
     wiring = Wiring(load(str(config)), connect=regions.api_of)
@@ -60,7 +61,7 @@ def engine(regions: Regions, config: Path) -> Iterator[None]:
     thread = threading.Thread(target=crank)
     thread.start()
     until(lambda: consumer.report().state == "following")
-    yield
+    yield consumer
     loop.call_soon_threadsafe(task.cancel)
     thread.join(PATIENCE_S)
     loop.close()
@@ -82,12 +83,13 @@ def status(regions: Regions, config: Path) -> dict[str, Any]:
     return dict(told["mirrors"][0])
 
 
-@pytest.mark.usefixtures("engine")
-def test_a_paused_link_applies_nothing_until_it_is_resumed(regions: Regions, config: Path) -> None:
+def test_a_paused_link_applies_nothing_until_it_is_resumed(
+    engine: Consumer, regions: Regions, config: Path
+) -> None:
     """Once `pause` has ended nothing arrives any more; `resume` lets through what waited."""
     paused = dynamirror(regions, "pause", config, "--link", "stories/us-east-1", "--why", "index")
     regions.put({"id": {"S": "a"}})
-    time.sleep(0.5)
+    until(lambda: engine.report().unread_ms > 1_000)  # four looks left out
 
     assert paused.exit_code == Exit.DONE
     assert "stories/us-east-1 (us-east-1 -> eu-west-1): paused" in paused.stdout

@@ -87,6 +87,12 @@ regions = Regions()
 regions.now_ms = int(time.time() * 1_000)
 regions.source()
 regions.init()
+perform = regions.us.perform
+def told(operation, request):
+    if operation == "GetRecords":
+        print("at work", file=sys.stderr, flush=True)
+    return perform(operation, request)
+regions.us.perform = told
 cli(["run", sys.argv[1]], obj=regions.api_of)
 """
 
@@ -104,7 +110,8 @@ def test_a_stopped_run_ends_in_order(number: signal.Signals, end: Exit, config: 
     ) as process:
         assert process.stderr is not None
         assert "starting" in process.stderr.readline()
-        time.sleep(0.3)  # the signal is to find it at work, not on its way there
+        while "at work" not in process.stderr.readline():
+            pass
         process.send_signal(number)
         told = process.stderr.read()
 

@@ -43,6 +43,13 @@ def attribute(images: Locator, name: str) -> Locator:
     return images.locator("tbody tr").filter(has=named)
 
 
+def drawn_anew(page: Page) -> None:
+    """Wait until the page is drawn anew: it is whenever what was asked is answered."""
+    for _ in range(2):  # when it asks again, the answer before is drawn
+        with page.expect_response(re.compile("/api/state")):
+            pass
+
+
 def test_it_moves_by_itself(stand: Stand, open_page: OpenPage) -> None:
     """A change made now shows in figures, lines and map, and nobody reloads anything."""
     page = open_page(stand)
@@ -106,7 +113,7 @@ def test_a_link_is_paused_and_resumed(stand: Stand, open_page: OpenPage) -> None
         "paused by the dashboard until it is resumed: index build"
     )
     stand.put(US, "Stories", story("a"))
-    page.wait_for_timeout(500)
+    stand.until(lambda: stand.consumers[0].report().unread_ms > 1_000)  # four looks left out
     assert stand.items(EU, "Stories") == 0
 
     page.get_by_role("button", name="Resume", exact=True).click()
@@ -126,7 +133,7 @@ def test_a_question_is_left_with_the_keyboard(stand: Stand, open_page: OpenPage)
 
     expect(page.get_by_role("dialog")).not_to_be_visible()
     expect(button).to_be_focused()
-    page.wait_for_timeout(1_500)  # drawn anew meanwhile
+    drawn_anew(page)
     expect(button).to_be_focused()
     assert stand.watch.statuses()[0].pauses == []
 
@@ -279,7 +286,7 @@ def test_who_wants_stillness_gets_it(troubled: Stand, open_page: OpenPage) -> No
     """With reduced motion nothing runs along the arrows."""
     page = open_page(troubled, reduced_motion="reduce")
     expect(page.locator(".map .link").first).to_be_attached()
-    page.wait_for_timeout(1_500)
+    drawn_anew(page)
 
     assert page.locator(".map .dot").count() == 0
 

@@ -20,7 +20,7 @@ from dynamirror.cli.arguments import (
     verbose_option,
     wired,
 )
-from dynamirror.cli.keys import Key
+from dynamirror.cli.keys import ItemKey, key_in
 from dynamirror.cli.output import Output
 from dynamirror.cli.wording import counted
 from dynamirror.config.model import Config, Mirror, Side
@@ -69,7 +69,7 @@ class Conflicts(click.Command):
 @click.command("conflicts", cls=Conflicts)
 @reporting
 @mirror_option
-@click.option("--key", type=Key(), help='Only of this item, as in \'{"id": {"S": "a"}}\'.')
+@click.option("--key", type=ItemKey(), help='Only of this item, as in \'{"id": "a"}\'.')
 @click.option(
     "--since",
     type=Since(),
@@ -85,7 +85,7 @@ def command(
     as_json: bool,
     verbose: bool,
     mirror: str | None,
-    key: Wire | None,
+    key: dict[str, Any] | None,
     since: int,
 ) -> None:
     """List the writes that lost a conflict, or bring one back.
@@ -97,7 +97,7 @@ def command(
     \b
     Example:
       dynamirror conflicts mirrors.toml
-      dynamirror conflicts mirrors.toml --key '{"id": {"S": "a"}}' --json
+      dynamirror conflicts mirrors.toml --key '{"id": "a"}' --json
       dynamirror conflicts restore mirrors.toml ID          # what would be written
       dynamirror conflicts restore mirrors.toml ID --yes    # do it
 
@@ -111,7 +111,8 @@ def command(
     async def work(side: Mirror) -> Exit:
         if isinstance(side, Side):
             journal = journal_of(wiring, side)
-            found = journal.conflicts(key=key, since_ms=since, images=as_json)
+            keys = None if key is None else await key_in(wiring, side, key)
+            found = journal.conflicts(key=keys, since_ms=since, images=as_json)
             listed.extend([conflict async for conflict in found])
         return Exit.DONE
 

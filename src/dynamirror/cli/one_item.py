@@ -2,88 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import msgspec
 
 from dynamirror.cli.arguments import perform
 from dynamirror.cli.found import action_of
+from dynamirror.cli.keys import key_in
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
-from dynamirror.core.values import Wire, encode, key_of
+from dynamirror.core.values import encode
 from dynamirror.engine.comparing.mended import Outcome
 from dynamirror.engine.comparing.one_item import ItemAt, OneItem
-from dynamirror.engine.source import described
-from dynamirror.errors import DynamirrorError, Exit
+from dynamirror.errors import Exit
 from dynamirror.runtimes.presence import see_all
 from dynamirror.runtimes.process import looker_of
 from dynamirror.wiring import Wiring
-
-WORDS = {"S": "text", "N": "a number", "B": "binary, as base64 text"}
-
-EXAMPLES = {"S": '"a"', "N": "1", "B": '"YQ=="'}
-
-
-class NoKeyError(DynamirrorError):
-    """What was given is no key of the table."""
-
-    hint = "Write the key attributes as JSON, or with their types as DynamoDB JSON."
-
-
-class _Number(str):
-    """A number of JSON, every digit of it."""
-
-    __slots__ = ()
-
-
-class Key(click.ParamType[dict[str, Any]]):
-    """An item's key as JSON; whether it is a table's is told when the table is known."""
-
-    name = "JSON"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str, Any]:
-        try:
-            key = json.loads(str(value), parse_int=_Number, parse_float=_Number)
-        except ValueError as error:
-            self.fail(f'{value!r} is no JSON ({error}): write \'{{"id": "a"}}\'', param, ctx)
-        if not isinstance(key, dict):
-            self.fail(f'{value!r}: write an object, \'{{"id": "a"}}\'', param, ctx)
-        return key
-
-
-def typed_key(given: dict[str, Any], names: Sequence[str], types: Sequence[str]) -> Wire:
-    """Return a table's key in wire form, given as plain JSON or with types.
-
-    Raises NoKeyError, which says what the table's key is like.
-    """
-    schema = dict(zip(names, types, strict=True))
-    like = ", ".join(f'"{name}": {EXAMPLES[kind]}' for name, kind in schema.items())
-    told = ", ".join(f"{name} ({WORDS[kind]})" for name, kind in schema.items())
-    if given.keys() != schema.keys():
-        raise NoKeyError(f"the table's key is {told}: write {{{like}}}")
-    key = {}
-    for name, kind in schema.items():
-        value = given[name]
-        if isinstance(value, dict):
-            if value.keys() != {kind} or not isinstance(value[kind], str):
-                raise NoKeyError(f'{name} is {WORDS[kind]}: write {{"{kind}": "..."}}')
-            value = value[kind]
-        elif not isinstance(value, str) or isinstance(value, _Number) != (kind == "N"):
-            raise NoKeyError(f"{name} is {WORDS[kind]}: write {{{like}}}")
-        key[name] = {kind: str(value)}
-        try:
-            key_of({name: key[name]})
-            base64.b64decode(value if kind == "B" else "", validate=True)
-        except (ValueError, binascii.Error) as error:
-            raise NoKeyError(f"{name} is {WORDS[kind]}, {value!r} is not ({error})") from None
-    return key
 
 
 def show_item(
@@ -95,8 +30,7 @@ def show_item(
 
     async def work(mirror: Mirror) -> Exit:
         await see_all(wiring, mirror)
-        table = await described(wiring.source(mirror), mirror.source.table, wiring.backoff)
-        key = typed_key(given, table.key_names, table.key_types)
+        key = await key_in(wiring, mirror, given)
         found = await (await looker_of(wiring, mirror)).look(key)
         output.line("item", **msgspec.structs.asdict(found))
         _print(output, found)

@@ -18,7 +18,7 @@ from dynamirror.cli.arguments import (
 )
 from dynamirror.cli.backfill import Segment
 from dynamirror.cli.found import Found, summary
-from dynamirror.cli.one_item import Key as GivenKey
+from dynamirror.cli.keys import ItemKey
 from dynamirror.cli.one_item import show_item
 from dynamirror.cli.output import Output
 from dynamirror.cli.wording import sized
@@ -45,7 +45,7 @@ class Repairing(NamedTuple):
 @click.command("verify")
 @reporting
 @mirror_option
-@click.option("--key", type=GivenKey(), help='Show all that is known of one item: \'{"id": "a"}\'.')
+@click.option("--key", type=ItemKey(), help='Show all that is known of one item: \'{"id": "a"}\'.')
 @click.option("--repair", is_flag=True, help="Say what would mend each difference.")
 @click.option("--yes", is_flag=True, help="With --repair: mend them.")
 @click.option("--keys-only", is_flag=True, help="Compare keys only: no differing items are found.")

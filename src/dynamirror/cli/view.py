@@ -15,7 +15,7 @@ from dynamirror.cli.arguments import (
     reporting,
     wired,
 )
-from dynamirror.cli.keys import Key
+from dynamirror.cli.keys import ItemKey, key_in
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.core.values import Wire, differing
@@ -27,11 +27,20 @@ from dynamirror.errors import Exit
 @reporting
 @mirror_option
 @click.option(
-    "--key", type=Key(), required=True, help='The item\'s key at the source, as in \'{"id": "a"}\'.'
+    "--key",
+    type=ItemKey(),
+    required=True,
+    help='The item\'s key at the source, as in \'{"id": "a"}\'.',
 )
 @click.pass_context
 def command(
-    ctx: click.Context, config: str, *, as_json: bool, verbose: bool, mirror: str | None, key: Wire
+    ctx: click.Context,
+    config: str,
+    *,
+    as_json: bool,
+    verbose: bool,
+    mirror: str | None,
+    key: dict[str, Any],
 ) -> None:
     """Show one item before and after: at its source, and as each target is to have it.
 
@@ -49,7 +58,8 @@ def command(
 
     async def work(one: Mirror) -> Exit:
         links = wiring.links(one)
-        shown = await shown_of(links, wiring.source(one), key, wiring.backoff)
+        keys = await key_in(wiring, one, key)
+        shown = await shown_of(links, wiring.source(one), keys, wiring.backoff)
         told.append(_told(one, shown))
         _say(output, one, shown)
         fine = shown.image is not None and not any(each.error for each in shown.targets)
