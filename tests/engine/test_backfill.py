@@ -18,7 +18,8 @@ from dynamirror.engine.copying.copier import Copied, Left
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.engine.stream.look import look
 from dynamirror.errors import HeldError, HistoryLostError, PoisonError, RefusedError, TransientError
-from dynamirror.observe.status import State, Status, judged
+from dynamirror.observe.judging import judged
+from dynamirror.observe.status import State, Status
 from dynamirror.ports import DynamoDB
 
 HOUR_S = 3_600

@@ -9,7 +9,8 @@ from tests.engine.virtual_time import START_MS, now_ms, run
 from tests.engine.world import CHECKPOINTS, World
 
 from dynamirror.core.progress import Position
-from dynamirror.engine.stream.checkpoints import DONE_DAYS, Checkpoints, epoch_of
+from dynamirror.engine.stream.checkpoints import DONE_DAYS, Checkpoints
+from dynamirror.engine.stream.history import epoch_of
 from dynamirror.errors import ConditionFailedError, HeldError, HistoryLostError, NewerFormatError
 
 POSITIONS = {

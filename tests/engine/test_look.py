@@ -16,7 +16,8 @@ from dynamirror.engine.copying.shares import Share
 from dynamirror.engine.held.parking import Parking
 from dynamirror.engine.stream.look import look
 from dynamirror.errors import Exit, NotFoundError
-from dynamirror.observe.status import State, Status, judged
+from dynamirror.observe.judging import judged
+from dynamirror.observe.status import State, Status
 
 HOUR_MS = 3_600_000
 

@@ -13,7 +13,8 @@ from dynamirror.core.facts import (
     ShardFacts,
     Verified,
 )
-from dynamirror.observe.status import Status, judged
+from dynamirror.observe.judging import judged
+from dynamirror.observe.status import Status
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000

@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from tests.observe.statuses import facts, full, report
 
 from dynamirror.observe.emf import DIMENSIONS, NAMESPACE, UNITS
+from dynamirror.observe.judging import judged
 from dynamirror.observe.metrics import METRICS, PREFIX, Kind
 from dynamirror.observe.prometheus import exposition
-from dynamirror.observe.status import State, judged
+from dynamirror.observe.status import State
 
 DOCS = Path(__file__).parents[2] / "docs"
 

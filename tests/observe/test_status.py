@@ -9,7 +9,8 @@ from tests.observe.statuses import AP, EU, HOUR_MS, NOW_MS, facts, full, link, r
 
 from dynamirror.core.facts import Pause, ShardFacts, Verified
 from dynamirror.errors import Exit
-from dynamirror.observe.status import BEHIND_MS, GRAVITY, SILENT_MS, State, Status, judged
+from dynamirror.observe.judging import BEHIND_MS, SILENT_MS, judged
+from dynamirror.observe.status import GRAVITY, State, Status
 
 
 def test_what_is_applied_at_once_is_ok() -> None:
@@ -40,7 +41,8 @@ def test_from_a_minute_on_a_mirror_is_behind(lag_ms: int, state: State) -> None:
 
 def test_only_the_slow_target_is_behind() -> None:
     """Of several targets each is told by itself; what isn't read yet is missing at all of them."""
-    slow = link(AP, lag_ms=2 * HOUR_MS, throttles=9, trouble="ThrottledError: too fast")
+    more = {"throttles": 9, "trouble": "ThrottledError: too fast", "throttled": True}
+    slow = link(AP, lag_ms=2 * HOUR_MS, **more)
     both = {EU: "eu-west-1/Stories", AP: "ap-south-1/Stories"}
 
     told = judged(facts(running=report(lag_ms=2 * HOUR_MS, links=[link(), slow]), targets=both))
@@ -80,6 +82,53 @@ def test_away_is_told_with_why_since_when_and_what_waits() -> None:
         f"eu-west-1: too fast; no write was taken since {since}; keys that wait for it: 1,234"
     )
     assert (back.state, back.why) == (State.BEHIND, "eu-west-1: keys that wait for it: 2")
+
+
+def test_the_lag_of_a_target_that_is_away_is_that_of_what_waits_for_it() -> None:
+    """Parked is not applied. But the stream may be trimmed: what is parked is lost no more."""
+    waits = link(AP, away_since_ms=NOW_MS - HOUR_MS, waiting_since_ms=NOW_MS - 2 * HOUR_MS)
+    both = {EU: "eu-west-1/Stories", AP: "ap-south-1/Stories"}
+
+    told = judged(facts(running=report(lag_ms=250, links=[link(), waits]), targets=both))
+
+    assert [one.lag_ms for one in told.links] == [250, 2 * HOUR_MS]
+    assert (told.state, told.lag_ms, told.hours_left) == (State.AWAY, 2 * HOUR_MS, 24.0)
+
+
+def test_the_remedy_is_the_cause_s() -> None:
+    """A target that takes no more needs capacity; one that doesn't answer must be looked for."""
+    full_up = link(away_since_ms=1, trouble="ThrottlingException: slow down", throttled=True)
+    unreachable = link(away_since_ms=1, throttles=9, trouble="Timeout: no answer")
+
+    told = [str(judged(facts(running=report(links=[one]))).hint) for one in (full_up, unreachable)]
+
+    assert "write capacity" in told[0]
+    assert "check" not in told[0]
+    assert "dynamirror check CONFIG" in told[1]
+
+
+def test_one_paused_link_is_told_with_since_when() -> None:
+    """And nothing of it makes the others look paused, or asks for a redrive."""
+    both = {EU: "eu-west-1/Stories", AP: "ap-south-1/Stories"}
+    since_ms = NOW_MS - HOUR_MS
+    asked = Pause(by="ada", until_ms=None, since_ms=since_ms, lasting=True, target=AP)
+    held = link(AP, paused=True, waiting_keys=7, waiting_since_ms=since_ms)
+    running = report(links=[link(), held], parked_keys=7)
+
+    told = judged(facts(running=running, targets=both, pauses=[asked], parked_keys=7))
+    asked_for = judged(
+        facts(running=report(links=[link(), link(AP)]), targets=both, pauses=[asked])
+    )
+
+    assert [one.state for one in told.links] == [State.OK, State.PAUSED]
+    assert [one.lag_ms for one in told.links] == [0, HOUR_MS]
+    assert told.links[1].paused_since_ms == since_ms
+    assert told.state is State.PAUSED
+    assert told.why == "ap-south-1: paused by ada since 2027-01-15 07:00:00 UTC until it is resumed"
+    assert (
+        told.hint == "Run `dynamirror resume CONFIG --link stories/us-east-1 --target ap-south-1`."
+    )
+    assert asked_for.state is State.OK  # until the engine obeys, it is not
 
 
 def test_a_pause_says_who_why_and_how_to_end_it() -> None:

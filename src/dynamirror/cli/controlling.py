@@ -1,14 +1,23 @@
-"""What ``pause``, ``resume`` and ``limit`` have in common: which links are meant, and who asks."""
+"""What ``pause``, ``resume`` and ``limit`` have in common: which links are meant, and who asks.
+
+They act at once, without a question: they are what is typed in an emergency, each says what it has
+done, and each is undone by one more command.
+"""
 
 from __future__ import annotations
 
 import getpass
 import platform
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import click
 
+from dynamirror.cli.arguments import perform
+from dynamirror.cli.output import Output
 from dynamirror.config.model import Config, Mirror
-from dynamirror.errors import ConfigError
+from dynamirror.errors import ConfigError, Exit
+from dynamirror.wiring import Wiring
 
 link_option = click.option(
     "--link",
@@ -16,27 +25,64 @@ link_option = click.option(
     help="Only what is read from this source, as `dynamirror status` names it.",
 )
 
+target_option = click.option(
+    "--target", metavar="NAME", help="Only what is written to this place; its short name."
+)
 
-def selected(config: Config, mirror: str | None, link: str | None) -> tuple[Mirror, ...]:
-    """Return the links of a mirror, or the one of that name, or all.
+Work = Callable[[Mirror], Awaitable[dict[str, Any]]]
+"""Does it for one source's links, and returns what ``--json`` tells of it."""
+
+
+def controlled(
+    wiring: Wiring,
+    output: Output,
+    work: Work,
+    *,
+    mirror: str | None,
+    link: str | None,
+    target: str | None = None,
+) -> Exit:
+    """Do it for the links that are meant, and tell of it as JSON where that is wanted.
 
     Raises ConfigError for an unknown name.
     """
-    found = tuple(
-        one for one in config.mirrors if mirror in (None, one.name) and link in (None, one.link)
-    )
-    if not found:
-        wanted = f"mirror {mirror!r}" if link is None else f"link {link!r}"
-        names = ", ".join(
-            dict.fromkeys(one.name if link is None else one.link for one in config.mirrors)
-        )
-        raise ConfigError(f"{config.path} has no {wanted}; it has: {names}")
-    return found
+    done: list[dict[str, Any]] = []
+
+    async def one(of: Mirror) -> Exit:
+        done.append(await work(of))
+        return Exit.DONE
+
+    end = perform(wiring, output, selected(wiring.config, mirror, link, target), one)
+    if output.as_json:
+        output.document({"links": done})
+    return end
 
 
-def links_of(mirror: Mirror) -> str:
-    """Name for people what stops or flows together, for it is read together."""
-    targets = ", ".join(place.name for place in mirror.targets)
+def selected(
+    config: Config, mirror: str | None, link: str | None, target: str | None
+) -> tuple[Mirror, ...]:
+    """Return the mirrors, or a two-way mirror's sides, whose links are meant.
+
+    Raises ConfigError for an unknown name.
+    """
+    every = config.mirrors
+    named: dict[str, tuple[str | None, Callable[[Mirror], list[str]]]] = {
+        "mirror": (mirror, lambda one: [one.name]),
+        "link": (link, lambda one: [one.link]),
+        "target": (target, lambda one: [place.name for place in one.targets]),
+    }
+    for what, (wanted, names_of) in named.items():
+        found = tuple(one for one in every if wanted is None or wanted in names_of(one))
+        if not found:
+            names = ", ".join(dict.fromkeys(name for one in every for name in names_of(one)))
+            raise ConfigError(f"{config.path} has no {what} {wanted!r}; it has: {names}")
+        every = found
+    return every
+
+
+def links_of(mirror: Mirror, target: str | None = None) -> str:
+    """Name the links for people, which stop or flow together unless ``target`` names one."""
+    targets = target or ", ".join(place.name for place in mirror.targets)
     return f"{mirror.link} ({mirror.source.name} -> {targets})"
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from dynamirror.cli.arguments import mirror_option, open_output, perform, reporting, wired
-from dynamirror.cli.controlling import link_option, links_of, selected
+from dynamirror.cli.arguments import mirror_option, open_output, reporting, wired
+from dynamirror.cli.controlling import controlled, link_option, links_of
 from dynamirror.config.model import Mirror
 from dynamirror.engine.stream.control import limit
-from dynamirror.errors import Exit
 
 
 class PerSecond(click.ParamType[float]):
@@ -56,8 +55,9 @@ def command(
 ) -> None:
     """Have a running engine write slower, or as fast as it may.
 
-    In force within a second, and kept for engines that start later, until it is set to none. The
-    Lambda function keeps to max_writes_per_second of its configuration.
+    At once, without a question. In force within a second, and kept for engines that start later,
+    until it is set to none. The Lambda function keeps to max_writes_per_second of its
+    configuration.
 
     \b
     Example:
@@ -68,17 +68,12 @@ def command(
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=as_json, verbose=verbose)
     wiring = wired(ctx, config, patient=True)
-    done: list[dict[str, object]] = []
 
-    async def work(one: Mirror) -> Exit:
+    async def work(one: Mirror) -> dict[str, Any]:
         await limit(wiring.checkpoints(one), per_second or None)
         now = per_second or one.max_writes_per_second
         told = "no limit" if now is None else f"at most {now:g} items a second to each target"
         output.say(f"{links_of(one)}: {told}", "good")
-        done.append({"link": one.link, "max_writes_per_second": now})
-        return Exit.DONE
+        return {"link": one.link, "max_writes_per_second": now}
 
-    end = perform(wiring, output, selected(wiring.config, mirror, link), work)
-    if as_json:
-        output.document({"links": done})
-    ctx.exit(end)
+    ctx.exit(controlled(wiring, output, work, mirror=mirror, link=link))

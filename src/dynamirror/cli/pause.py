@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from dynamirror.cli.arguments import mirror_option, open_output, perform, reporting, wired
-from dynamirror.cli.controlling import link_option, links_of, person, selected
+from dynamirror.cli.arguments import mirror_option, open_output, reporting, wired
+from dynamirror.cli.controlling import controlled, link_option, links_of, person, target_option
 from dynamirror.cli.mappings import function_option, switched
 from dynamirror.config.model import Mirror
 from dynamirror.core.limits import STREAM_RETENTION_S
 from dynamirror.engine.stream.control import obeyed, pause
-from dynamirror.errors import Exit
 from dynamirror.runtimes.process import lease_of
 
 HOURS_MAX = STREAM_RETENTION_S / 3_600
@@ -41,6 +40,7 @@ class Span(click.ParamType[int]):
 @reporting
 @mirror_option
 @link_option
+@target_option
 @click.option("--why", default="", metavar="TEXT", help="What `status` tells everybody else.")
 @click.option("--for", "span_ms", type=Span(), help="End by itself after 90s, 30min or 2h.")
 @function_option
@@ -53,6 +53,7 @@ def command(
     verbose: bool,
     mirror: str | None,
     link: str | None,
+    target: str | None,
     why: str,
     span_ms: int | None,
     deployed: bool,
@@ -60,41 +61,54 @@ def command(
 ) -> None:
     """Apply nothing more, until `dynamirror resume`.
 
-    A running engine finishes what it has read, saves how far it is, and reads no further; an
-    engine that starts meanwhile waits. The stream keeps changes for 24 hours: resume before, or
-    history is lost. All links that are read from one source pause together. With --deployed, the
+    At once, without a question: `dynamirror resume` undoes it. A running engine finishes what it
+    has read, saves how far it is, and reads no further; an engine that starts meanwhile waits. The
+    stream keeps changes for 24 hours: resume before, or history is lost.
+
+    With --target only the links to that place pause: what is for it is parked, everything else goes
+    on, and it is brought up to date when it is resumed, however late. (Where backlog_seconds is 0
+    nothing can be parked so, and all that is read from the source waits.) With --deployed, the
     event source mapping of the Lambda function is disabled in the place of that.
 
     \b
     Example:
-      dynamirror pause mirrors.toml --link stories/us-east-1 --why "index build"
+      dynamirror pause mirrors.toml --target eu-west-1 --why "index build"
+      dynamirror pause mirrors.toml --link stories/us-east-1
       dynamirror pause mirrors.toml --mirror stories --for 2h
 
     Exit status: 0 nothing is applied any more, 2 error, or the engine didn't answer.
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=as_json, verbose=verbose)
+    if deployed and target:
+        raise click.UsageError("--deployed stops a whole source's delivery: leave --target out")
     wiring = wired(ctx, config, patient=True)
-    done: list[dict[str, object]] = []
+    until: set[str] = set()
 
-    async def work(one: Mirror) -> Exit:
+    async def work(one: Mirror) -> dict[str, Any]:
         if deployed:
-            done.append(await switched(wiring, one, output, function, on=False))
-            return Exit.DONE
+            return await switched(wiring, one, output, function, on=False)
         now_ms = wiring.clock()
         until_ms = None if span_ms is None else now_ms + span_ms
         checkpoints = wiring.checkpoints(one)
-        await pause(checkpoints, by=person(), why=why, now_ms=now_ms, until_ms=until_ms)
-        answered = await obeyed(checkpoints, lease_of(wiring, one))
-        told = "paused" if answered else "will be paused once an engine runs; none does"
-        output.say(f"{links_of(one)}: {told}", "good" if answered else "finding")
-        done.append({"link": one.link, "paused": True, "engine": answered, "until_ms": until_ms})
-        return Exit.DONE
-
-    end = perform(wiring, output, selected(wiring.config, mirror, link), work)
-    if as_json:
-        output.document({"links": done})
-    elif done and span_ms is None and not deployed:
-        output.say(
-            f"Resume within {HOURS_MAX:.0f} hours, or history is lost: `dynamirror resume CONFIG`."
+        await pause(
+            checkpoints, by=person(), why=why, now_ms=now_ms, until_ms=until_ms, target=target
         )
+        answered = await obeyed(checkpoints, lease_of(wiring, one), target)
+        told = "paused" if answered else "will be paused once an engine runs; none does"
+        output.say(f"{links_of(one, target)}: {told}", "good" if answered else "finding")
+        if target and one.backlog_seconds:
+            until.add(f"What is for {target} is parked until it is resumed: ")
+        elif span_ms is None:
+            until.add(f"Resume within {HOURS_MAX:.0f} hours, or history is lost: ")
+        return {
+            "link": one.link,
+            "target": target,
+            "paused": True,
+            "engine": answered,
+            "until_ms": until_ms,
+        }
+
+    end = controlled(wiring, output, work, mirror=mirror, link=link, target=target)
+    for told in sorted(until):
+        output.say(f"{told}`dynamirror resume CONFIG`.")
     ctx.exit(end)

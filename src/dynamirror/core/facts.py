@@ -14,7 +14,7 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     """The place's short name."""
     lag_ms: int = 0
-    """Age of the oldest change read that isn't applied there; 0: none."""
+    """Age of the oldest change read that isn't applied there nor parked; 0: none."""
     applied: int = 0
     """Changes applied there, those that a newer one made idle left out."""
     stale: int = 0
@@ -29,8 +29,21 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why requests to it are being tried again just now; empty: they aren't."""
     away_since_ms: int | None = None
     """Since when it takes no writes, so that its changes are parked; null: it does."""
+    throttled: bool = False
+    """Whether ``trouble`` is that it takes no more just now, so that more capacity would help."""
+    paused: bool = False
+    """Whether nothing is written to it because somebody asked for that."""
     waiting_keys: int = 0
-    """Parked keys that are brought to it once it is back."""
+    """Parked keys that are brought to it once it is back, or its link is resumed."""
+    waiting_since_ms: int | None = None
+    """When the oldest change was made that is parked for that; null: there is none."""
+
+    def behind_ms(self, at_ms: int) -> int:
+        """Age of the oldest change that isn't applied there: in our hands, or parked until the
+        target is back. What is parked for people isn't counted: it waits for them.
+        """
+        waits_ms = 0 if self.waiting_since_ms is None else at_ms - self.waiting_since_ms
+        return max(self.lag_ms, waits_ms)
 
 
 class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +63,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     """Stream records read since it started."""
     lag_ms: int
-    """Age of the oldest change that is not applied everywhere; 0: none. Where a shard can't be
-    read, the time for which that has not been known."""
+    """Age of the oldest change that only the stream has: not applied everywhere, nor parked; 0:
+    none. Where a shard can't be read, the time for which that has not been known."""
     applied: int
     """Of these, how many every target has; those that a newer change of their key made idle too."""
     writes: int
@@ -77,9 +90,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     limit_per_second: float | None = None
     """Items a second and target that may be written; null: as many as the targets take."""
 
+    @property
+    def behind_ms(self) -> int:
+        """Age of the oldest change that is not applied everywhere, be it parked meanwhile."""
+        return max((self.lag_ms, *(link.behind_ms(self.at_ms) for link in self.links)))
+
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody asks that a link be paused."""
+    """Somebody asks that links be paused: all that are read from a source, or one."""
 
     by: str
     """Who: a process, or a person."""
@@ -89,6 +107,8 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None = None
     lasting: bool = False
     """Whether a person asked for it; what a command needs for a while is no matter for people."""
+    target: str | None = None
+    """Only changes to this target are held; null: to all."""
 
 
 class ShardFacts(msgspec.Struct, frozen=True, kw_only=True):

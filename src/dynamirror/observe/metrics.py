@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from dynamirror.observe.status import RETENTION_MS, Link, State, Status
+from dynamirror.observe.status import Link, State, Status
 
 PREFIX = "dynamirror_"
 
@@ -78,16 +78,17 @@ def samples(statuses: Iterable[Status]) -> Iterator[Sample]:
         whose: Labels = (("mirror", status.mirror), ("source", status.source))
         yield from _of_source(status, whose)
         for link in status.links:
-            yield from _of_link(link, (*whose, ("target", link.table)))
+            theirs = (*whose, ("target", link.table))
+            asked = any(pause.target in (None, link.target) for pause in status.pauses)
+            yield Sample("paused", theirs, int(asked))
+            yield from _of_link(link, theirs)
 
 
 def _of_source(status: Status, whose: Labels) -> Iterator[Sample]:
     report, found = status.report, status.verified
-    if status.lag_ms is not None:
-        left_s = max(0, RETENTION_MS - status.lag_ms) / 1_000
-        yield Sample("time_left_seconds", whose, left_s)
+    if status.left_ms is not None:
+        yield Sample("time_left_seconds", whose, status.left_ms / 1_000)
     yield Sample("parked_keys", whose, status.parked_keys)
-    yield Sample("paused", whose, int(bool(status.pauses)))
     if status.limit_per_second is not None:
         yield Sample("write_limit", whose, status.limit_per_second)
     if found is not None:

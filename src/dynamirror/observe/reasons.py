@@ -9,9 +9,13 @@ from dynamirror.core.facts import Facts, LinkReport, Pause
 
 def paused(pause: Pause) -> str:
     """Say who asked for a pause, and why."""
-    until = "until it is resumed" if pause.until_ms is None else "for a while"
+    until = "until it is resumed" if pause.until_ms is None else f"until {moment(pause.until_ms)}"
     why = f": {pause.why}" if pause.why else ""
-    return f"paused by {pause.by} {until}{why}" if pause.lasting else f"held by {pause.by}{why}"
+    if not pause.lasting:
+        return f"held by {pause.by}{why}"
+    which = "" if pause.target is None else f"{pause.target}: "
+    since = "" if pause.since_ms is None else f" since {moment(pause.since_ms)}"
+    return f"{which}paused by {pause.by}{since} {until}{why}"
 
 
 def behind(facts: Facts) -> str:

@@ -24,8 +24,8 @@ from typing import Any
 from dynamirror.config.load import load
 from dynamirror.config.model import Guard, Mirror, OnPoison, Place, Side
 from dynamirror.core.record import StreamRecord, records_of
-from dynamirror.engine.stream.checkpoints import epoch_of
 from dynamirror.engine.stream.deliver import Delivery, Outcome, deliver
+from dynamirror.engine.stream.history import epoch_of
 from dynamirror.engine.writing.apply import Applier
 from dynamirror.errors import ConfigError, DynamirrorError
 from dynamirror.observe.emf import Delivered

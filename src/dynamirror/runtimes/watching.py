@@ -17,8 +17,9 @@ from dynamirror.core.facts import Facts
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.engine.stream.look import look
 from dynamirror.errors import DynamirrorError
+from dynamirror.observe.judging import judged
 from dynamirror.observe.series import Series
-from dynamirror.observe.status import Status, judged
+from dynamirror.observe.status import Status
 from dynamirror.runtimes.identity import is_dead
 from dynamirror.wiring import Wiring
 

@@ -18,6 +18,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
+from operator import itemgetter
 from typing import Any
 
 from dynamirror.core.record import StreamRecord
@@ -29,6 +30,9 @@ from dynamirror.ports import Clock, DynamoDB
 
 NEWEST_MAX = 10_000
 """Keys of which the row to replace is known: the busiest, for those come back."""
+
+PAUSED = "Paused"
+"""The code under which changes are shelved whose target is not away: its link is paused."""
 
 OnLeft = Callable[[StreamRecord, str, DynamirrorError], None]
 """Told of a copied item, the target's short name, and why it can't be there."""
@@ -52,7 +56,7 @@ class Parking(Parked):
         """Changes parked since."""
         self._held: defaultdict[str, dict[Key, int]] = defaultdict(dict)
         self._poison: defaultdict[str, set[Key]] = defaultdict(set)
-        self._since_ms: dict[str, int] = {}
+        self._shelved: defaultdict[str, dict[Key, int]] = defaultdict(dict)
         self._parks = count(1)
         self._parking: Counter[tuple[str, Key]] = Counter()
         self._newest: dict[tuple[str, Key], list[Wire]] = {}
@@ -65,8 +69,9 @@ class Parking(Parked):
             if not listed.shelved:
                 self._poison[listed.target].add(key_of(listed.keys))
                 continue
-            since_ms = self._since_ms.get(listed.target, listed.parked_at)
-            self._since_ms[listed.target] = min(since_ms, listed.parked_at)
+            self._shelved[listed.target][key_of(listed.keys)] = listed.parked_at
+        for target, since_ms in self._shelved.items():
+            self._shelved[target] = dict(sorted(since_ms.items(), key=itemgetter(1)))
 
     def held_at(self, target: str) -> Mapping[Key, int]:
         """Return the keys of which changes are parked for a target, as far as we know: always
@@ -88,8 +93,10 @@ class Parking(Parked):
         return len(self._held[target]) - len(self._poison[target])
 
     def shelved_since_ms(self, target: str) -> int | None:
-        """Since when keys of it are, as far as the list told at the start."""
-        return self._since_ms.get(target)
+        """When the first change was made of those that are, or, where the process before this one
+        parked it, when it was parked; None: there is none.
+        """
+        return next(iter(self._shelved[target].values()), None)
 
     async def released(self, target: str, key: Key) -> bool:
         """Tell, from the table itself, whether a key's changes may be applied there again."""
@@ -138,6 +145,7 @@ class Parking(Parked):
         """Keep a change whole; ``error`` is None for one that waits behind another."""
         if error is not None:
             self._poison[target].add(record.key)
+            self._shelved[target].pop(record.key, None)
         with self._noted([record], target):
             shelved = record.key not in self._poison[target]
             for entry in self._entries(record, target, *_told(error), shelved=shelved):
@@ -146,7 +154,11 @@ class Parking(Parked):
     async def shelve(self, records: Sequence[StreamRecord], target: str, why: ServiceError) -> None:
         """Keep changes of distinct keys of a target that is away, in the place of older ones."""
         with self._noted(records, target):
-            poison, text = self._poison[target], f"the target was away: {why}"
+            poison = self._poison[target]
+            text = why.message if why.code == PAUSED else f"the target was away: {why}"
+            for one in records:
+                if one.key not in poison:
+                    self._shelved[target].setdefault(one.key, int(one.created_at * 1_000))
             entries = [
                 list(self._entries(one, target, why.code, text, shelved=one.key not in poison))
                 for one in records
@@ -168,6 +180,7 @@ class Parking(Parked):
     async def condemn(self, target: str, keys: Wire) -> None:
         """Note of a shelved key that it can't be applied: somebody must mend the cause."""
         self._poison[target].add(key_of(keys))
+        self._shelved[target].pop(key_of(keys), None)
         await self.unshelve(target, keys)
 
     async def release(
@@ -192,6 +205,7 @@ class Parking(Parked):
     def _forget(self, target: str, key: Key) -> None:
         self._held[target].pop(key, None)
         self._poison[target].discard(key)
+        self._shelved[target].pop(key, None)
         self._newest.pop((target, key), None)
 
     @contextlib.contextmanager

@@ -3,18 +3,22 @@
 A target is away once it has taken nothing for ``backlog_seconds`` while requests failed in ways
 that may pass. From then on its changes are parked, and the checkpoint moves on. Once it answers
 again, its changes go to it as ever, but for those of parked keys, which are redriven beside them.
+
+A target whose link is paused goes the same way, only at once, in good order, and until it is
+resumed: however long that takes, nothing is lost, for its changes wait in a table and not in the
+stream.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from dynamirror.core.values import Wire
-from dynamirror.engine.held.parking import Parking
+from dynamirror.engine.held.parking import PAUSED, Parking
 from dynamirror.engine.held.redrive import Ear, Interrupted, Redriver
 from dynamirror.engine.writing.apply import Applier
 from dynamirror.errors import (
@@ -39,14 +43,20 @@ HELD_S = 10.0
 
 BEFORE = TransientError("Away", "it was away when the process before this one ended")
 
+HELD_BACK = TransientError(PAUSED, "its link was paused")
+
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
     """A target that is away, or back and not up to date yet."""
 
     since_ms: int | None
-    """Since when it takes nothing; None: it is back, and its parked keys are brought up to date."""
+    """Since when it takes nothing; None: it would, and its parked keys are brought up to date."""
     keys: int
     """How many keys wait for it."""
+    oldest_ms: int | None
+    """When the oldest change was made that waits for it; None: none does."""
+    paused: bool
+    """Whether it is to get nothing, for somebody paused its link."""
 
 
 class _Watch(Ear):
@@ -59,6 +69,9 @@ class _Watch(Ear):
         self.asked = False
         """Whether it was asked since it counts as away."""
         self.paused = False
+        """Whether nothing is to be redriven just now."""
+        self.held_back = False
+        """Whether its link is paused."""
         self.redriving = False
         self.keys: Wire | None = None
         """Of some item: what it is asked with."""
@@ -71,15 +84,20 @@ class _Watch(Ear):
         now_s = asyncio.get_running_loop().time()
         return since_s is not None and now_s - since_s >= self._backlog_s
 
+    def keep_keys(self) -> None:
+        """Take an item's key to ask the target with later, if a change is at hand."""
+        sample = next(iter(self.leg.waiting), None)
+        self.keys = self.keys if sample is None else sample.keys
+
     def hear(self, error: ServiceError | None) -> None:
         if error is None:
             self.leg.failing_since_s = None
         elif self.leg.failing_since_s is None:
             self.leg.failing_since_s = asyncio.get_running_loop().time()
-        self.leg.trouble = "" if error is None else str(error)
+        self.leg.trouble = error
 
     def go_on(self) -> bool:
-        return not (self.paused or self.leg.away or self.overdue)
+        return not (self.paused or self.held_back or self.leg.away or self.overdue)
 
 
 class Recovery:
@@ -113,8 +131,10 @@ class Recovery:
         """Tell of the targets that are away, or back and not up to date yet, by their names."""
         return {
             watch.name: Absence(
-                since_ms=watch.since_ms if watch.leg.away else None,
+                since_ms=watch.since_ms if watch.leg.away and not watch.held_back else None,
                 keys=self._parking.shelved(watch.name),
+                oldest_ms=self._parking.shelved_since_ms(watch.name),
+                paused=watch.held_back,
             )
             for watch in self._watches
             if watch.leg.away or self._parking.shelved(watch.name)
@@ -141,22 +161,48 @@ class Recovery:
         for watch in self._watches:
             watch.paused = False
 
+    def hold_back(self, targets: Collection[str]) -> None:
+        """Send nothing more to these, and to all others as ever."""
+        for watch in self._watches:
+            held_back, watch.held_back = watch.held_back, watch.name in targets
+            if not watch.held_back or held_back:
+                continue
+            watch.since_ms, watch.asked = None, False
+            if watch.leg.away:
+                watch.leg.trouble = None
+            else:
+                watch.keep_keys()
+                watch.leg.leave(HELD_BACK, in_order=True)
+
+    @property
+    def held_back(self) -> list[str]:
+        """The targets that get nothing because that was asked for, and to which nothing is on its
+        way any more.
+        """
+        return [
+            watch.name
+            for watch in self._watches
+            if watch.held_back and not watch.redriving and not watch.leg.leaving
+        ]
+
     async def settled(self) -> None:
-        """Wait until each target is up to date, or was asked and is still away."""
+        """Wait until each target is up to date, or is to get nothing, or is still away."""
         while not all(map(self._is_settled, self._watches)):  # noqa: ASYNC110 - one at a time
             await asyncio.sleep(LOOK_S / 10)
 
     def _is_settled(self, watch: _Watch) -> bool:
+        if watch.held_back:
+            return True
         return watch.asked if watch.leg.away else not self._parking.shelved(watch.name)
 
     async def _tend(self, watch: _Watch) -> None:
         leg = watch.leg
         while True:
-            if leg.away:
+            if leg.away and not watch.held_back:
                 await self._ask(watch)
-            elif watch.overdue:
+            elif watch.overdue and not leg.away:
                 self._leave(watch)
-            wait_s = PROBE_S if leg.away else LOOK_S
+            wait_s = PROBE_S if leg.away and not watch.held_back else LOOK_S
             if not leg.away and not watch.paused and self._parking.shelved(watch.name):
                 wait_s = await self._redrive(watch)
             await asyncio.sleep(wait_s)
@@ -165,12 +211,12 @@ class Recovery:
         leg = watch.leg
         failing_s = asyncio.get_running_loop().time() - (leg.failing_since_s or 0.0)
         watch.since_ms, watch.asked = self._clock() - int(failing_s * 1_000), False
-        if leg.sample is not None:
-            watch.keys = leg.sample.keys
-        why = TransientError("Away", leg.trouble or "it takes no writes")
+        watch.keep_keys()
+        trouble = leg.trouble
+        why = TransientError("Away", str(trouble or "it takes no writes"))
         log.warning("%s is away: its changes are parked until it is back: %s", watch.name, why)
         leg.leave(why)
-        leg.trouble = why.message
+        leg.trouble = trouble
 
     async def _ask(self, watch: _Watch) -> None:
         """Ask a target whether it is back."""
@@ -182,8 +228,13 @@ class Recovery:
         except ServiceError as error:
             if not error.retryable:
                 raise
-            watch.leg.away, watch.leg.trouble = error, str(error)
+            if watch.held_back:
+                return
+            watch.leg.away = watch.leg.trouble = error
+            watch.since_ms = watch.since_ms or self._clock()
         else:
+            if watch.held_back:
+                return
             log.info("%s is back: its parked keys are brought up to date", watch.name)
             watch.leg.come_back()
         watch.asked = True

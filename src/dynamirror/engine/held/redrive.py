@@ -49,6 +49,12 @@ class UnsettledError(DynamirrorError):
     """A key was parked anew as often as it was redriven."""
 
 
+class HeldBackError(DynamirrorError):
+    """A key is parked because its link is paused."""
+
+    hint = "Run `dynamirror resume CONFIG`: it brings the target up to date by itself."
+
+
 class Redriven(msgspec.Struct, frozen=True):
     """How far a redrive has come."""
 
@@ -92,6 +98,8 @@ class Redriver:
         self._source = source
         self._claim = Claim(checkpoints, lease, clock)
         self._turn = asyncio.Lock()
+        self._checkpoints = checkpoints
+        self._clock = clock
         self._backoff = backoff
         self._held = held
         self._parking = links.parking or links.parking_of(epoch=1)
@@ -106,19 +114,24 @@ class Redriver:
     ) -> Redriven:
         """Redrive every parked key; ``on_left`` is told of each that still can't be applied.
 
-        Those of targets that are ``away`` are left, too. Raises HeldError while another process
-        redrives this mirror.
+        Those of targets that are ``away`` are left, too, and those of links that are paused. Raises
+        HeldError while another process redrives this mirror.
         """
+        known = await self._checkpoints.load(positions=False)
+        held_back = known.held_back(self._clock())
         keys: dict[Key, tuple[Wire, set[str]]] = {}
         done = left = 0
 
         async def one(key: Key, wire: Wire, targets: set[str]) -> None:
             nonlocal done, left
-            ends = [
-                not any(one in away for one in self._links.reached(name))
-                and await self._try(key, wire, name, on_left)
-                for name in sorted(targets)
-            ]
+            ends = []
+            for name in sorted(targets):
+                reached = self._links.reached(name)
+                paused = [one for one in reached if one in held_back]
+                if paused:
+                    on_left(wire, HeldBackError(f"the link to {', '.join(paused)} is paused"))
+                left_alone = paused or any(one in away for one in reached)
+                ends.append(not left_alone and await self._try(key, wire, name, on_left))
             done, left = done + all(ends), left + (not all(ends))
             on_key(Redriven(done, self._changes, left))
 

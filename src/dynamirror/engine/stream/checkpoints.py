@@ -17,7 +17,7 @@ from dynamirror.core.progress import Position
 from dynamirror.core.rows import plain, row
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
-from dynamirror.errors import ConditionFailedError, HeldError, HistoryLostError, NotFoundError
+from dynamirror.errors import ConditionFailedError, HeldError, NotFoundError
 from dynamirror.ports import DynamoDB
 
 STREAM_ROW = "#stream"
@@ -29,6 +29,8 @@ PAUSED_ROW = "#paused"
 BACKFILL_ROW = "#backfill"
 LASTING_ROW = PAUSE_ROWS + "lasting"
 """The pause that a person asked for: it lasts until somebody resumes the link."""
+TO_ROWS = PAUSE_ROWS + "to/"
+"""Prefix of the rows by which a person asks that one target get nothing; its name follows."""
 LIMIT_ROW = "#limit"
 """How many items a second a running engine may write to each target, whatever is configured."""
 VERIFIED_ROW = "#verified"
@@ -68,13 +70,23 @@ class Known(msgspec.Struct, frozen=True):
     rows: dict[str, dict[str, Any]] = {}
     """All of the table's rows, for those who keep more there."""
 
-    def paused_for(self, now_ms: int) -> list[str]:
-        """Return who has a right to a pause now: one with an end that isn't renewed ends."""
-        return sorted(
-            name
-            for name, pause in self.pauses.items()
+    def pauses_at(self, now_ms: int) -> dict[str, Pause]:
+        """Return those in force now: one with an end that isn't renewed ends."""
+        return {
+            name: pause
+            for name, pause in sorted(self.pauses.items())
             if pause.until_ms is None or pause.until_ms > now_ms
-        )
+        }
+
+    def paused_for(self, now_ms: int) -> list[str]:
+        """Return who has a right now that nothing be read."""
+        in_force = self.pauses_at(now_ms).items()
+        return [name for name, pause in in_force if pause.target is None]
+
+    def held_back(self, now_ms: int) -> dict[str, str]:
+        """Return the targets that are to get nothing now, and by which pause."""
+        in_force = self.pauses_at(now_ms).items()
+        return {pause.target: name for name, pause in in_force if pause.target is not None}
 
 
 class Checkpoints:
@@ -240,21 +252,6 @@ class Checkpoints:
 _NOT_FURTHER = "attribute_not_exists(#q) OR #q <= :q"
 
 
-def epoch_of(known: Known, stream: str) -> int:
-    """Return the place of a stream among its table's streams, counted from 1.
-
-    Raises HistoryLostError where changes may be missing between what was applied and this stream.
-    """
-    if known.lost is not None:
-        raise HistoryLostError(known.lost)
-    if stream != known.streams[-1]:
-        raise HistoryLostError(
-            f"the table's stream was re-created: {known.streams[-1]} was followed, "
-            f"now it is {stream}; changes between the two are in neither"
-        )
-    return len(known.streams)
-
-
 def _known(rows: dict[str, dict[str, Any]]) -> Known:
     stream = rows.get(STREAM_ROW, {})
     streams = tuple(stream.get("streams", ()))
@@ -296,5 +293,6 @@ def _pause(shard: str, values: dict[str, Any]) -> Pause:
         until_ms=values.get("until_ms"),
         why=values.get("why", ""),
         since_ms=values.get("since_ms"),
-        lasting=shard == LASTING_ROW,
+        lasting=shard == LASTING_ROW or shard.startswith(TO_ROWS),
+        target=shard.removeprefix(TO_ROWS) if shard.startswith(TO_ROWS) else None,
     )

@@ -23,10 +23,10 @@ from dynamirror.engine.stream.checkpoints import (
     STOPPED_ROW,
     Checkpoints,
     Known,
-    epoch_of,
 )
 from dynamirror.engine.stream.crew import Crew, report_of
 from dynamirror.engine.stream.follow import Follower
+from dynamirror.engine.stream.history import epoch_of
 from dynamirror.engine.stream.lease import Lease
 from dynamirror.engine.stream.pulse import Rate
 from dynamirror.engine.stream.shard import Reading, reading_of
@@ -153,13 +153,15 @@ class Consumer:
             reading=self._reading,
             backoff=self._backoff,
         )
-        if known.paused_for(self._clock()):
+        if self._asking(known):
             follower.pause()
         appliers = await self.links.open(
             epoch_of(known, stream), follower.fail, self._lease.is_held
         )
         crew = self._crew = Crew(appliers, self.links.heartbeats())
         crew.recovery = self._recovering(crew)
+        if crew.recovery is not None:
+            crew.recovery.hold_back(known.held_back(self._clock()))
         keeping = [
             *(asyncio.create_task(heartbeat.run()) for heartbeat in crew.heartbeats),
             asyncio.create_task(self._rate.run()),
@@ -245,21 +247,35 @@ class Consumer:
             known = await self._checkpoints.load(positions=False)
             require(self.links.mirror, known, running=True)
             self.links.limit(known.limit_per_second)
-            asking = known.paused_for(self._clock())
+            asking, recovery = self._asking(known), self._crew.recovery
             self.paused = bool(asking)
             if asking:
                 follower.pause()
                 await follower.settled()
-                if self._crew.recovery is not None:
-                    await self._crew.recovery.pause()
-            if asking != said:
-                await self._checkpoints.put(PAUSED_ROW, for_whom=asking)
-                said = asking
+                if recovery is not None:
+                    await recovery.pause()
+            obeyed = asking
+            if recovery is not None:
+                held_back = known.held_back(self._clock())
+                recovery.hold_back(held_back)
+                obeyed = [*asking, *(held_back[name] for name in recovery.held_back)]
+            if obeyed != said:
+                await self._checkpoints.put(PAUSED_ROW, for_whom=obeyed)
+                said = obeyed
             if not asking:
                 follower.resume()
-                if self._crew.recovery is not None:
-                    self._crew.recovery.resume()
+                if recovery is not None:
+                    recovery.resume()
             await asyncio.sleep(CONTROL_S)
+
+    def _asking(self, known: Known) -> list[str]:
+        """Return for whom nothing is to be read. Where changes can't wait in a table, one target
+        that is to get nothing has all wait.
+        """
+        now_ms = self._clock()
+        asking = known.paused_for(now_ms)
+        parks = self.links.mirror.backlog_seconds
+        return asking if parks else [*asking, *known.held_back(now_ms).values()]
 
     def report(self) -> Report:
         """Tell how it goes."""

@@ -1,5 +1,8 @@
 """What a person asks of a running engine, by rows beside the checkpoints that it looks at every
-second: that a link be paused until somebody resumes it, that targets be written no faster.
+second: that links be paused until somebody resumes them, that targets be written no faster.
+
+All links from a source pause by reading no further. One of several pauses by parking what is for
+its target, so that the others go on; it need not be resumed before the stream is trimmed.
 
 Whoever may write those rows may ask, from any machine; the engine need not run when it is asked.
 """
@@ -13,6 +16,7 @@ from dynamirror.engine.stream.checkpoints import (
     LASTING_ROW,
     LIMIT_ROW,
     PAUSE_ROWS,
+    TO_ROWS,
     Checkpoints,
     Known,
 )
@@ -32,17 +36,34 @@ class UnansweredPauseError(DynamirrorError):
 
 
 async def pause(
-    checkpoints: Checkpoints, *, by: str, why: str, now_ms: int, until_ms: int | None = None
+    checkpoints: Checkpoints,
+    *,
+    by: str,
+    why: str,
+    now_ms: int,
+    until_ms: int | None = None,
+    target: str | None = None,
 ) -> None:
-    """Ask that the link be paused, until somebody resumes it or a time has come."""
-    await checkpoints.put(LASTING_ROW, by=by, why=why or None, since_ms=now_ms, until_ms=until_ms)
+    """Ask that the links be paused, or only that to ``target``, until somebody resumes them or a
+    time has come.
+    """
+    row = _row(target)
+    await checkpoints.put(row, by=by, why=why or None, since_ms=now_ms, until_ms=until_ms)
 
 
-async def resume(checkpoints: Checkpoints) -> bool:
-    """Take a person's pause back; whether there was one. Commands' own pauses stay."""
-    there = LASTING_ROW.removeprefix(PAUSE_ROWS) in (await _known(checkpoints)).pauses
-    await checkpoints.delete(LASTING_ROW)
-    return there
+async def resume(checkpoints: Checkpoints, target: str | None = None) -> bool:
+    """Take persons' pauses back, or only that of the link to ``target``; return whether there were
+    any. Commands' own pauses stay.
+    """
+    pauses = (await _known(checkpoints)).pauses
+    rows = [
+        PAUSE_ROWS + name
+        for name, one in pauses.items()
+        if one.lasting and target in (None, one.target)
+    ]
+    for row in rows:
+        await checkpoints.delete(row)
+    return bool(rows)
 
 
 async def limit(checkpoints: Checkpoints, per_second: float | None) -> None:
@@ -56,19 +77,22 @@ async def limit(checkpoints: Checkpoints, per_second: float | None) -> None:
         await checkpoints.put(LIMIT_ROW, per_second=repr(per_second))
 
 
-async def obeyed(checkpoints: Checkpoints, lease: Lease) -> bool:
+async def obeyed(checkpoints: Checkpoints, lease: Lease, target: str | None = None) -> bool:
     """Wait until the engine has paused for a person; False: none runs.
 
     Raises UnansweredPauseError if one runs and doesn't say so.
     """
-    name = LASTING_ROW.removeprefix(PAUSE_ROWS)
+    name = _row(target).removeprefix(PAUSE_ROWS)
     return await _until(checkpoints, lease, lambda known: name in known.paused)
 
 
 async def resumed(checkpoints: Checkpoints, lease: Lease) -> bool:
-    """Wait until the engine has seen that a person's pause is over; False: none runs."""
-    name = LASTING_ROW.removeprefix(PAUSE_ROWS)
-    return await _until(checkpoints, lease, lambda known: name not in known.paused)
+    """Wait until the engine has seen which pauses are over; False: none runs."""
+    return await _until(checkpoints, lease, lambda known: set(known.paused) <= set(known.pauses))
+
+
+def _row(target: str | None) -> str:
+    return LASTING_ROW if target is None else TO_ROWS + target
 
 
 async def _until(checkpoints: Checkpoints, lease: Lease, done: Callable[[Known], bool]) -> bool:

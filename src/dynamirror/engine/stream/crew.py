@@ -11,6 +11,7 @@ from dynamirror.engine.stream.pulse import Ageing, Heartbeat
 from dynamirror.engine.stream.shard import ShardReader
 from dynamirror.engine.writing.apply import Applier
 from dynamirror.engine.writing.links import Links
+from dynamirror.errors import ThrottledError
 
 BEHIND_MAX = 20
 """So many of the shards that we are most behind with are told of."""
@@ -43,13 +44,17 @@ class Crew:
         absences = self.recovery.absences() if self.recovery else {}
         pairs = zip(self.appliers, self._ageing, strict=True)
         ages = {applier.target.name: ageing.oldest_ms for applier, ageing in pairs}
+        # Of a two-way mirror's legs nobody knows the pages.
+        ages |= {
+            leg.target.name: _oldest_ms(leg) for leg in self.legs if leg.target.name not in ages
+        }
         legs = {leg.target.name: leg for leg in self.legs}
         return [
             _link(
                 heartbeat,
                 legs[heartbeat.name],
                 absences.get(heartbeat.name),
-                ages.get(heartbeat.name, legs[heartbeat.name].oldest_ms),
+                ages[heartbeat.name],
                 now_ms,
             )
             for heartbeat in self.heartbeats
@@ -68,7 +73,7 @@ def report_of(
 ) -> Report:
     """Tell how a mirror's consumer gets on."""
     troubles = [reader.trouble for reader in readers]
-    troubles += [applier.trouble for applier in crew.all]
+    troubles += [str(applier.trouble) for applier in crew.all if applier.trouble]
     open_readers = [reader for reader in readers if not reader.progress.position.done]
     return Report(
         state=state,
@@ -109,10 +114,18 @@ def _link(
         throttles=leg.throttles,
         beat_ms=heartbeat.took_ms,
         beat_at_ms=heartbeat.at_ms,
-        trouble=leg.trouble or heartbeat.trouble,
+        trouble=str(leg.trouble) if leg.trouble else heartbeat.trouble,
+        throttled=isinstance(leg.trouble, ThrottledError),
         away_since_ms=absence.since_ms if absence else None,
+        paused=absence.paused if absence else False,
         waiting_keys=absence.keys if absence else 0,
+        waiting_since_ms=absence.oldest_ms if absence else None,
     )
+
+
+def _oldest_ms(leg: Applier) -> int | None:
+    oldest_s = min((record.created_at for record in leg.waiting), default=None)
+    return None if oldest_s is None else int(oldest_s * 1_000)
 
 
 def _most_behind(readers: Sequence[ShardReader], now_ms: int) -> list[ShardReport]:

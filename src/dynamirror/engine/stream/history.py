@@ -13,11 +13,27 @@ from dynamirror.core.lineage import Shard, stream_page_of
 from dynamirror.core.values import Wire, encode
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.stream.checkpoints import Known
+from dynamirror.errors import HistoryLostError
 from dynamirror.ports import DynamoDB
 
 RETENTION_MS = STREAM_RETENTION_S * 1_000
 
 MS_PER_HOUR = 3_600_000
+
+
+def epoch_of(known: Known, stream: str) -> int:
+    """Return the place of a stream among its table's streams, counted from 1.
+
+    Raises HistoryLostError where changes may be missing between what was applied and this stream.
+    """
+    if known.lost is not None:
+        raise HistoryLostError(known.lost)
+    if stream != known.streams[-1]:
+        raise HistoryLostError(
+            f"the table's stream was re-created: {known.streams[-1]} was followed, "
+            f"now it is {stream}; changes between the two are in neither"
+        )
+    return len(known.streams)
 
 
 def read_elsewhere(known: Known) -> bool:

@@ -95,7 +95,7 @@ def facts_of(mirror: Mirror, seen: Seen) -> Facts:
         parked_keys=seen.parked_keys,
         changed_views=changed_views(mirror, known),
         unversioned_keys=seen.unversioned_keys,
-        pauses=[known.pauses[name] for name in known.paused_for(now_ms)],
+        pauses=list(known.pauses_at(now_ms).values()),
         limit_per_second=known.limit_per_second,
         shards=_shards(known, seen.shards),
         backfill=_copying(known.backfill, seen.parts, seen.table.items),

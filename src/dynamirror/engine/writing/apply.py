@@ -10,7 +10,7 @@ While a target is away its changes go the same way, only to the shelf: to the pa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Key
@@ -65,8 +65,8 @@ class Applier:
         self.requests = 0
         self.retries = 0
         self.throttles = 0
-        self.trouble = ""
-        """Why requests are tried again just now; empty: they aren't."""
+        self.trouble: ServiceError | None = None
+        """Why requests are tried again just now; None: they aren't."""
         self._on_failure = on_failure
         self._may_write = may_write
         self._backoff = backoff or Backoff()
@@ -79,6 +79,8 @@ class Applier:
         self._lines = Lines()
         self._settle: Callable[[Write], None] = self._lines.settle
         self._workers: set[asyncio.Task[None]] = set()
+        self.leaving: set[asyncio.Task[None]] = set()
+        """Who waits for an answer of a target that was left in good order."""
         self.failed = False
 
     @property
@@ -123,27 +125,23 @@ class Applier:
         return (self,)
 
     @property
-    def oldest_ms(self) -> int | None:
-        """When the oldest change was made that is not applied yet; None: there is none."""
-        times = (write.record.created_at for write in self._lines.heads.values())
-        oldest_s = min(times, default=None)
-        return None if oldest_s is None else int(oldest_s * 1_000)
+    def waiting(self) -> Iterable[StreamRecord]:
+        """The changes that are next of their keys and not applied yet."""
+        return (write.record for write in self._lines.heads.values())
 
-    @property
-    def sample(self) -> StreamRecord | None:
-        """A change that is not applied yet, if there is any."""
-        return next((write.record for write in self._lines.heads.values()), None)
-
-    def leave(self, why: ServiceError) -> None:
-        """Take the target for away: give up what is unanswered, and park all there is."""
+    def leave(self, why: ServiceError, *, in_order: bool = False) -> None:
+        """Park all there is; give up what is unanswered, or, ``in_order``, wait for it."""
         if self._parking is None or self.failed:
             return
-        self.away, self.trouble = why, ""
+        self.away, self.trouble = why, None
         self._sink = Shelf(self._parking, self.target.name, why)
         self.limiter, self._pace, self._held = Limiter(SHELVING, SHELVING), None, {}
-        for worker in self._workers:
-            worker.cancel()
-        self._lines.recall()
+        if in_order:
+            self.leaving = set(self._workers)
+        else:
+            for worker in self._workers:
+                worker.cancel()
+            self._lines.recall()
         self._hire()
 
     def come_back(self) -> None:
@@ -173,6 +171,7 @@ class Applier:
 
     def _leave(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
+        self.leaving.discard(worker)
         if worker.cancelled():
             if self._lines.ready:  # it was told to leave, and what it had in hand is there again
                 self._hire()
@@ -187,7 +186,10 @@ class Applier:
             self._on_failure(error)
 
     async def _work(self) -> None:
-        while self._lines.ready and not self.failed and len(self._workers) <= self.limiter.limit:
+        lines, sink = self._lines, self._sink
+        while lines.ready and not self.failed and len(self._workers) <= self.limiter.limit:
+            if sink is not self._sink:
+                return
             writes = self._lines.take(self._sink.records_max, self._held)
             if self._parking is not None and writes[0].record.key in self._held:
                 await self._wait_behind(writes[0], self._parking)
@@ -219,7 +221,7 @@ class Applier:
             left, failure = [write.record for write in writes], error
         now = clock()
         if not left:
-            self.trouble = ""
+            self.trouble = None
             self.failing_since_s = None
             self.limiter.answered(now - sent_at, len(self._workers), now)
             for write in writes:
@@ -250,7 +252,7 @@ class Applier:
         if not again:
             return
         attempt = min(write.attempts for write in again)
-        self.trouble = str(error)
+        self.trouble = error
         tell(f"writing {self.target.name}", attempt, error)
         delay_s = self._backoff.delay_s(attempt)
         asyncio.get_running_loop().call_later(delay_s, self._again, again, self._lines.turn)
