@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.engine.regions import Regions
+from tests.engine.regions import SIMPLE, Regions
 
 from dynamirror.cli.main import cli
 from dynamirror.config.load import load
@@ -26,6 +27,12 @@ CONFIG = """
 mode = "one-way"
 source = { region = "us-east-1", table = "Stories" }
 targets = [{ region = "eu-west-1" }]
+"""
+
+TWO_WAY = """
+[mirrors.sessions]
+mode = "two-way"
+replicas = [{ region = "us-east-1", table = "Sessions" }, { region = "eu-west-1" }]
 """
 
 PATIENCE_S = 20.0
@@ -50,19 +57,27 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(regions: Regions, config: Path) -> Iterator[Consumer]:
     """An engine on these regions, in a thread of its own."""
+    with running(regions, config) as (consumer,):
+        yield consumer
+
+
+@contextlib.contextmanager
+def running(regions: Regions, config: Path) -> Iterator[list[Consumer]]:
+    """Have an engine run every mirror of the file."""
     loop = asyncio.new_event_loop()
     wiring = Wiring(load(str(config)), connect=regions.api_of)
-    consumer = consumer_of(wiring, wiring.config.mirrors[0])
-    task = loop.create_task(consumer.run())
+    consumers = [consumer_of(wiring, mirror) for mirror in wiring.config.mirrors]
+    tasks = [loop.create_task(consumer.run()) for consumer in consumers]
 
     def crank() -> None:
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
     thread = threading.Thread(target=crank)
     thread.start()
-    until(lambda: consumer.report().state == "following")
-    yield consumer
-    loop.call_soon_threadsafe(task.cancel)
+    until(lambda: all(consumer.report().state == "following" for consumer in consumers))
+    yield consumers
+    for task in tasks:
+        loop.call_soon_threadsafe(task.cancel)
     thread.join(PATIENCE_S)
     loop.close()
 
@@ -104,6 +119,48 @@ def test_a_paused_link_applies_nothing_until_it_is_resumed(
 
     assert resumed.exit_code == Exit.DONE
     until(lambda: len(regions.eu.table("Stories").items) == 1)
+
+
+def test_one_target_s_links_pause_and_the_rest_goes_on(regions: Regions, config: Path) -> None:
+    """Of a two-way mirror: what is written here waits, what is written there arrives."""
+    regions.us.perform("CreateTable", {"TableName": "Sessions", **SIMPLE})
+    config.write_text(TWO_WAY)
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    here, there = regions.us.table("Sessions").items, regions.eu.table("Sessions").items
+
+    with running(regions, config):
+        paused = dynamirror(regions, "pause", config, "--target", "eu-west-1", "--why", "index")
+        regions.put({"id": {"S": "a"}, "version": {"N": "1"}}, "Sessions")
+        theirs = {"id": {"S": "b"}, "version": {"N": "1"}}
+        regions.eu.perform("PutItem", {"TableName": "Sessions", "Item": theirs})
+        until(lambda: len(here) == 2)
+        until(lambda: status(regions, config)["parked_keys"] == 1)
+
+        assert paused.exit_code == Exit.DONE
+        assert "sessions/us-east-1 (us-east-1 -> eu-west-1): paused" in paused.stdout
+        assert "is parked until it is resumed" in paused.stdout
+        assert len(there) == 1
+        until(lambda: status(regions, config)["state"] == "paused")
+        told = status(regions, config)
+        assert told["hint"].endswith("--link sessions/us-east-1 --target eu-west-1`.")
+        assert told["links"][0]["paused_since_ms"] == told["pauses"][0]["since_ms"]
+
+        assert dynamirror(regions, "resume", config, "--target", "us-east-1").exit_code == Exit.DONE
+        assert status(regions, config)["pauses"]  # that was the other one's
+        resumed = dynamirror(regions, "resume", config, "--json")
+        assert [one["was_paused"] for one in json.loads(resumed.stdout)["links"]] == [True, False]
+        until(lambda: len(there) == 2)
+        until(lambda: status(regions, config)["parked_keys"] == 0)
+
+
+def test_a_target_that_is_none_is_an_error(regions: Regions, config: Path) -> None:
+    """With the names there are; and a function's delivery knows of no targets."""
+    wrong = dynamirror(regions, "pause", config, "--target", "mars")
+    deployed = dynamirror(regions, "pause", config, "--target", "eu-west-1", "--deployed")
+
+    assert (wrong.exit_code, deployed.exit_code) == (Exit.UNUSABLE, Exit.UNUSABLE)
+    assert "no target 'mars'; it has: eu-west-1" in wrong.stderr
+    assert "leave --target out" in deployed.stderr
 
 
 def test_a_pause_before_the_engine_runs_says_so(regions: Regions, config: Path) -> None:

@@ -213,7 +213,7 @@ def _row(consumer: Consumer) -> tuple[str, ...]:
         report.state,
         f"{report.records:,}",
         f"{report.applied:,}",
-        span(report.lag_ms),
+        span(report.behind_ms),
         f"{report.in_flight:,}",
         f"{report.retries:,}",
         f"{report.throttles:,}",
