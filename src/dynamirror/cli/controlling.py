@@ -46,15 +46,16 @@ def controlled(
 
     Raises ConfigError for an unknown name.
     """
-    done: list[dict[str, Any]] = []
+    meant = selected(wiring.config, mirror, link, target)
+    done: dict[str, dict[str, Any]] = {}
 
     async def one(of: Mirror) -> Exit:
-        done.append(await work(of))
+        done[of.link] = await work(of)
         return Exit.DONE
 
-    end = perform(wiring, output, selected(wiring.config, mirror, link, target), one)
+    end = perform(wiring, output, meant, one)
     if output.as_json:
-        output.document({"links": done})
+        output.document({"links": [done[of.link] for of in meant if of.link in done]})
     return end
 
 
