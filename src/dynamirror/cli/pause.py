@@ -10,10 +10,12 @@ import click
 from dynamirror.cli.arguments import mirror_option, open_output, reporting, wired
 from dynamirror.cli.controlling import controlled, link_option, links_of, person, target_option
 from dynamirror.cli.mappings import function_option, switched
+from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.core.limits import STREAM_RETENTION_S
 from dynamirror.engine.stream.control import obeyed, pause
 from dynamirror.runtimes.process import lease_of
+from dynamirror.wiring import Wiring
 
 HOURS_MAX = STREAM_RETENTION_S / 3_600
 
@@ -87,28 +89,28 @@ def command(
     async def work(one: Mirror) -> dict[str, Any]:
         if deployed:
             return await switched(wiring, one, output, function, on=False)
-        now_ms = wiring.clock()
-        until_ms = None if span_ms is None else now_ms + span_ms
-        checkpoints = wiring.checkpoints(one)
-        await pause(
-            checkpoints, by=person(), why=why, now_ms=now_ms, until_ms=until_ms, target=target
-        )
-        answered = await obeyed(checkpoints, lease_of(wiring, one), target)
-        told = "paused" if answered else "will be paused once an engine runs; none does"
-        output.say(f"{links_of(one, target)}: {told}", "good" if answered else "finding")
+        until_ms = None if span_ms is None else wiring.clock() + span_ms
+        answered = await _pause(wiring, output, one, target, why, until_ms)
         if target and one.backlog_seconds:
             until.add(f"What is for {target} is parked until it is resumed: ")
         elif span_ms is None:
             until.add(f"Resume within {HOURS_MAX:.0f} hours, or history is lost: ")
-        return {
-            "link": one.link,
-            "target": target,
-            "paused": True,
-            "engine": answered,
-            "until_ms": until_ms,
-        }
+        whose = {"link": one.link, "target": target}
+        return {**whose, "paused": True, "engine": answered, "until_ms": until_ms}
 
     end = controlled(wiring, output, work, mirror=mirror, link=link, target=target)
     for told in sorted(until):
         output.say(f"{told}`dynamirror resume CONFIG`.")
     ctx.exit(end)
+
+
+async def _pause(
+    wiring: Wiring, output: Output, one: Mirror, target: str | None, why: str, until_ms: int | None
+) -> bool:
+    """Pause, wait for an engine to obey, and tell whether one runs."""
+    checkpoints, now_ms = wiring.checkpoints(one), wiring.clock()
+    await pause(checkpoints, by=person(), why=why, now_ms=now_ms, until_ms=until_ms, target=target)
+    answered = await obeyed(checkpoints, lease_of(wiring, one), target)
+    told = "paused" if answered else "will be paused once an engine runs; none does"
+    output.say(f"{links_of(one, target)}: {told}", "good" if answered else "finding")
+    return answered

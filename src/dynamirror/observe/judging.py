@@ -101,7 +101,7 @@ def _link(facts: Facts, name: str, table: str) -> Link:
     lag_ms = max(known.behind_ms(facts.report.at_ms), _unread_ms(facts.report))
     if facts.report.unread_ms > UNREAD_MS:  # as when another target holds up the reading
         lag_ms = max(lag_ms, facts.report.unread_ms)
-    asked = next((one for one in facts.pauses if one.target == name), None)
+    asked = next((one for one in facts.pauses if one.target in (None, name)), None)
     silent = _silent_ms(facts.report, known) > SILENT_MS
     if state is State.OK and known.paused:
         state = State.PAUSED
