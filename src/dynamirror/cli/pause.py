@@ -90,7 +90,7 @@ def command(
         if deployed:
             return await switched(wiring, one, output, function, on=False)
         until_ms = None if span_ms is None else wiring.clock() + span_ms
-        answered = await _pause(wiring, output, one, target, why, until_ms)
+        answered = await _pause(wiring, output, one, target, why=why, until_ms=until_ms)
         if target and one.backlog_seconds:
             until.add(f"What is for {target} is parked until it is resumed: ")
         elif span_ms is None:
@@ -105,7 +105,13 @@ def command(
 
 
 async def _pause(
-    wiring: Wiring, output: Output, one: Mirror, target: str | None, why: str, until_ms: int | None
+    wiring: Wiring,
+    output: Output,
+    one: Mirror,
+    target: str | None,
+    *,
+    why: str,
+    until_ms: int | None,
 ) -> bool:
     """Pause, wait for an engine to obey, and tell whether one runs."""
     checkpoints, now_ms = wiring.checkpoints(one), wiring.clock()
