@@ -17,6 +17,7 @@ from tests.servers import ROOT, server_python
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 PORT = "4566"
+PROGRAMS = Path(sys.executable).parent
 READY = {"ministack": "Ready", "dynamirror": "starting"}
 """What a program that is left running says when it may be relied upon."""
 
@@ -32,14 +33,18 @@ class Terminal:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
-        self._port = port
-        programs = Path(sys.executable).parent
+        self.port = port
         self._environment = {
-            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "HOME": str(folder),
             "PYTHONPATH": str(ROOT / "src"),
         }
         self._left_running: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def path(self) -> str:
+        """Where programs are looked for."""
+        return self._environment["PATH"]
 
     def type(self, command: str) -> tuple[int, str]:
         """Run a command; its exit status and what it printed."""
@@ -85,7 +90,7 @@ class Terminal:
     def _fitted(self, command: str) -> str:
         """Return the command for a machine where ports and environments are others'."""
         server = command.replace(".venv-server/bin/python", str(server_python()))
-        return server.replace(PORT, str(self._port))
+        return server.replace(".venv/bin", str(PROGRAMS)).replace(PORT, str(self.port))
 
 
 @contextmanager
