@@ -26,14 +26,7 @@ HOUR_S = 3_600
 
 
 def backfill(world: World, owner: str = "backfill") -> Backfill:
-    return Backfill(
-        world.links,
-        world.connect(world.source),
-        world.checkpoints,
-        world.lease(owner),
-        clock=now_ms,
-        backoff=world.backoff,
-    )
+    return Backfill(world.station(owner))
 
 
 async def copied(

@@ -23,7 +23,7 @@ HOUR_S = 3_600
 
 
 def looking(world: Pair) -> Lease:
-    return Lease(world.checkpoints, "a person", clock=now_ms, is_dead=lambda _: False)
+    return world.lease("a person")
 
 
 async def ask(world: Pair, **more: Any) -> bool:
@@ -39,14 +39,7 @@ def held(engine: Consumer) -> LinkReport:
 
 
 def redriver(world: Pair) -> Redriver:
-    return Redriver(
-        world.links,
-        world.connect(world.source),
-        world.checkpoints,
-        looking(world),
-        clock=now_ms,
-        backoff=world.backoff,
-    )
+    return Redriver(world.station("a person"))
 
 
 async def caught_up(world: Pair, engine: Consumer) -> None:

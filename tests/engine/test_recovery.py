@@ -360,19 +360,11 @@ def test_two_that_are_back_at_once_are_redriven_in_turn() -> None:
 
     async def main() -> None:
         world = Pair()
-        links, lease = world.links, world.lease("me")
-        redriver = Redriver(
-            links,
-            world.source,
-            world.checkpoints,
-            lease,
-            clock=now_ms,
-            backoff=world.backoff,
-            held=True,
-        )
+        station = world.station()
+        redriver = Redriver(station, held=True)
         why = TransientError("Timeout", "away")
         for db, place in ((world.target, TARGET), (world.other, OTHER)):
-            await links.parking_of(1).shelve([change("a", 1)], place.name, why)
+            await station.links.parking_of(1).shelve([change("a", 1)], place.name, why)
             world.source.perform("PutItem", {"TableName": "Stories", "Item": item("a")})
             assert not contents(db, "Stories")
         refused = 0

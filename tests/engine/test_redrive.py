@@ -21,14 +21,7 @@ REFUSED = RefusedError("ValidationException", "no")
 
 
 def redriver(world: World, owner: str = "redrive") -> Redriver:
-    return Redriver(
-        world.links,
-        world.connect(world.source),
-        world.checkpoints,
-        world.lease(owner),
-        clock=now_ms,
-        backoff=world.backoff,
-    )
+    return Redriver(world.station(owner))
 
 
 async def redriven(world: World, left: list[str] | None = None) -> Redriven:

@@ -28,15 +28,7 @@ SEEDED = 60
 
 
 def repairer(world: World) -> OneWayRepairer:
-    return OneWayRepairer(
-        world.links,
-        world.connect(world.source),
-        {TARGET.name: world.connect(world.target)},
-        world.checkpoints,
-        world.lease("repair"),
-        clock=now_ms,
-        backoff=world.backoff,
-    )
+    return OneWayRepairer(world.station("repair"), {TARGET.name: world.connect(world.target)})
 
 
 def drift(name: str, kind: Kind = Kind.DIFFERENT) -> Drift:

@@ -15,6 +15,7 @@ from dynamirror.config.model import Guard, OneWay, OnPoison, Place
 from dynamirror.core.record import StreamRecord, record_of
 from dynamirror.core.values import Wire, decode, same
 from dynamirror.engine.retry import Backoff
+from dynamirror.engine.station import Station
 from dynamirror.engine.stream.checkpoints import Checkpoints
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.engine.stream.lease import Lease
@@ -146,18 +147,15 @@ class World:
     def lease(self, owner: str, *, dead: Sequence[str] = ()) -> Lease:
         return Lease(self.checkpoints, owner, clock=now_ms, is_dead=lambda name: name in dead)
 
+    def station(self, owner: str = "me", *, dead: Sequence[str] = ()) -> Station:
+        lease = self.lease(owner, dead=dead)
+        source = self.connect(self.source)
+        return Station(self.links, source, self.checkpoints, lease, now_ms, self.backoff)
+
     def consumer(
         self, owner: str = "me", *, dead: Sequence[str] = (), reading: Reading | None = None
     ) -> Consumer:
-        return Consumer(
-            self.links,
-            self.connect(self.source),
-            self.checkpoints,
-            self.lease(owner, dead=dead),
-            clock=now_ms,
-            backoff=self.backoff,
-            reading=reading,
-        )
+        return Consumer(self.station(owner, dead=dead), reading)
 
     def put(self, name: str, value: int = 0, **more: Any) -> None:
         self.source.perform("PutItem", {"TableName": "Stories", "Item": item(name, value, **more)})

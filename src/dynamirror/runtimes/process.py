@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from dynamirror.engine.held.redrive import Redriver
 from dynamirror.engine.journal import Journal
 from dynamirror.engine.members.sites import Site
 from dynamirror.engine.source import described
+from dynamirror.engine.station import Station
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.engine.stream.lease import Lease
 from dynamirror.engine.writing.limiter import Pace
@@ -43,16 +44,23 @@ def lease_of(wiring: Wiring, mirror: Mirror) -> Lease:
     return Lease(wiring.checkpoints(mirror), me(), clock=wiring.clock, is_dead=is_dead)
 
 
-def consumer_of(wiring: Wiring, mirror: Mirror) -> Consumer:
-    """Return what runs one mirror in this process."""
-    return Consumer(
-        wiring.links(mirror),
-        wiring.source(mirror),
+def station_of(
+    wiring: Wiring, mirror: Mirror, meters: Mapping[str, Meter] | None = None
+) -> Station:
+    """Return what this process works at a mirror with; ``meters``: through which it sends."""
+    return Station(
+        wiring.links(mirror, meters),
+        meters[mirror.source.name] if meters else wiring.source(mirror),
         wiring.checkpoints(mirror),
         lease_of(wiring, mirror),
-        clock=wiring.clock,
-        backoff=wiring.backoff,
+        wiring.clock,
+        wiring.backoff,
     )
+
+
+def consumer_of(wiring: Wiring, mirror: Mirror) -> Consumer:
+    """Return what runs one mirror in this process."""
+    return Consumer(station_of(wiring, mirror))
 
 
 def backfill_of(
@@ -73,17 +81,9 @@ def backfill_of(
         name: Meter(api, scans=scans, budget=budgets.get(name))
         for name, api in wiring.apis(mirror).items()
     }
-    links = wiring.links(mirror, meters)
-    links.keep_to(budgets)
-    return Backfill(
-        links,
-        meters[mirror.source.name],
-        wiring.checkpoints(mirror),
-        lease_of(wiring, mirror),
-        clock=wiring.clock,
-        backoff=wiring.backoff,
-        meters=meters,
-    )
+    station = station_of(wiring, mirror, meters)
+    station.links.keep_to(budgets)
+    return Backfill(station, meters)
 
 
 def verifier_of(wiring: Wiring, mirror: Mirror) -> Verifier:
@@ -120,26 +120,16 @@ def sites_of(wiring: Wiring, name: str) -> list[Site]:
 
 def repairer_of(wiring: Wiring, mirror: Mirror) -> Repairer:
     """Return what repairs a mirror's items from this process."""
-    links, clock, backoff = wiring.links(mirror), wiring.clock, wiring.backoff
-    source = wiring.source(mirror)
     targets = {place.name: wiring.api(place, mirror.transport) for place in mirror.targets}
-    if isinstance(mirror, Side):
-        sides = [side for side in wiring.config.mirrors if side.name == mirror.name]
-        return TwoWayRepairer(
-            mirror,
-            {mirror.source.name: source, **targets},
-            [wiring.links(side).parking_of(epoch=1) for side in sides],
-            clock=clock,
-            backoff=backoff,
-        )
-    return OneWayRepairer(
-        links,
-        source,
-        targets,
-        wiring.checkpoints(mirror),
-        lease_of(wiring, mirror),
-        clock=clock,
-        backoff=backoff,
+    if not isinstance(mirror, Side):
+        return OneWayRepairer(station_of(wiring, mirror), targets)
+    sides = [side for side in wiring.config.mirrors if side.name == mirror.name]
+    return TwoWayRepairer(
+        mirror,
+        {mirror.source.name: wiring.source(mirror), **targets},
+        [wiring.links(side).parking_of(epoch=1) for side in sides],
+        clock=wiring.clock,
+        backoff=wiring.backoff,
     )
 
 
@@ -166,14 +156,7 @@ def journal_of(wiring: Wiring, side: Side) -> Journal:
 
 def redriver_of(wiring: Wiring, mirror: Mirror) -> Redriver:
     """Return what redrives a mirror's parked keys from this process."""
-    return Redriver(
-        wiring.links(mirror),
-        wiring.source(mirror),
-        wiring.checkpoints(mirror),
-        lease_of(wiring, mirror),
-        clock=wiring.clock,
-        backoff=wiring.backoff,
-    )
+    return Redriver(station_of(wiring, mirror))
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -12,6 +12,7 @@ from secrets import token_hex
 
 from dynamirror.config.model import Mirror
 from dynamirror.engine.held.outages import Outages
+from dynamirror.engine.station import Station
 from dynamirror.engine.stream.lease import Lease
 from dynamirror.errors import HeldError, ServiceError
 from dynamirror.wiring import Wiring
@@ -80,6 +81,8 @@ class Warm:
         wiring, mirror, link = self._wiring, self._mirror, self._mirror.link
         checkpoints = wiring.checkpoints(mirror)
         lease = Lease(checkpoints, self._owner, clock=wiring.clock, is_dead=lambda _: False)
+        source, clock, backoff = wiring.source(mirror), wiring.clock, wiring.backoff
+        station = Station(self.links, source, checkpoints, lease, clock, backoff)
         ends_s = asyncio.get_running_loop().time() + time_s
 
         class Impatient(Ear):
@@ -92,16 +95,8 @@ class Warm:
                 return not self.failed and asyncio.get_running_loop().time() < ends_s
 
         for name in targets:
-            redriver = Redriver(
-                self.links,
-                wiring.source(mirror),
-                checkpoints,
-                lease,
-                clock=wiring.clock,
-                backoff=wiring.backoff,
-            )
             try:
-                left = await redriver.resync(name, Impatient())
+                left = await Redriver(station).resync(name, Impatient())
             except Interrupted:
                 return False
             for keys, error in left:

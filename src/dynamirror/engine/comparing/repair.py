@@ -35,12 +35,10 @@ from dynamirror.engine.comparing.mended import (
 from dynamirror.engine.comparing.sight import Showing, sight_of
 from dynamirror.engine.comparing.suspects import Drift, read_both
 from dynamirror.engine.reads import Item, Reads
-from dynamirror.engine.retry import Backoff, persist
+from dynamirror.engine.retry import persist
 from dynamirror.engine.source import described
-from dynamirror.engine.stream.checkpoints import Checkpoints
+from dynamirror.engine.station import Station
 from dynamirror.engine.stream.hold import Hold
-from dynamirror.engine.stream.lease import Lease
-from dynamirror.engine.writing.links import Links
 from dynamirror.errors import (
     BusyError,
     ConditionFailedError,
@@ -48,7 +46,7 @@ from dynamirror.errors import (
     TransactionCanceledError,
     UnfitError,
 )
-from dynamirror.ports import Clock, DynamoDB
+from dynamirror.ports import DynamoDB
 
 PAUSED_KEYS_MAX = 500
 """Items repaired in one pause of the link: a few seconds."""
@@ -57,25 +55,14 @@ PAUSED_KEYS_MAX = 500
 class OneWayRepairer:
     """Repairs the items of a one-way mirror's targets."""
 
-    def __init__(
-        self,
-        links: Links,
-        source: DynamoDB,
-        targets: Mapping[str, DynamoDB],
-        checkpoints: Checkpoints,
-        lease: Lease,
-        *,
-        clock: Clock,
-        backoff: Backoff,
-    ) -> None:
-        """``lease``: of this process, which need not have it."""
-        self._links = links
-        self._source = source
+    def __init__(self, station: Station, targets: Mapping[str, DynamoDB]) -> None:
+        self._links = links = station.links
+        self._source = station.source
         self._targets = targets
-        self._checkpoints = checkpoints
-        self._lease = lease
-        self._clock = clock
-        self._backoff = backoff
+        self._checkpoints = station.checkpoints
+        self._lease = station.lease
+        self._clock = station.clock
+        self._backoff = station.backoff
         self.parking = links.parking_of(epoch=1)
         self.sights = {place.name: sight_of(links, place) for place in links.mirror.targets}
         self.showings: dict[str, Showing] = {}

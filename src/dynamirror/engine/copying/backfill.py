@@ -29,16 +29,13 @@ from dynamirror.engine.copying.positions import Done
 from dynamirror.engine.copying.shares import Share, groups
 from dynamirror.engine.members.roster import left_of, note, require_joined
 from dynamirror.engine.reads import Reads
-from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table, described, stream_of
-from dynamirror.engine.stream.checkpoints import Checkpoints, Known
+from dynamirror.engine.station import Station
+from dynamirror.engine.stream.checkpoints import Known
 from dynamirror.engine.stream.history import RETENTION_MS, oldest_ms, shards_of, why_lost
 from dynamirror.engine.stream.hold import Hold, caught_up
-from dynamirror.engine.stream.lease import Lease
-from dynamirror.engine.writing.links import Links
 from dynamirror.engine.writing.viewed import note_views
 from dynamirror.errors import ConditionFailedError, DynamirrorError, HeldError
-from dynamirror.ports import Clock, DynamoDB
 
 PAUSE_MS_MAX = 12 * 60 * 60 * 1_000
 """The stream keeps 24 hours; half of it is left to catch up."""
@@ -62,24 +59,14 @@ TOO_OLD = (
 class Backfill:
     """Copies one mirror's source to its targets."""
 
-    def __init__(
-        self,
-        links: Links,
-        source: DynamoDB,
-        checkpoints: Checkpoints,
-        lease: Lease,
-        *,
-        clock: Clock,
-        backoff: Backoff,
-        meters: Mapping[str, Meter] | None = None,
-    ) -> None:
-        """``meters``: those through which ``links`` and ``source`` send, by the places' names."""
-        self._links = links
-        self._source = source
-        self._checkpoints = checkpoints
-        self._lease = lease
-        self._clock = clock
-        self._backoff = backoff
+    def __init__(self, station: Station, meters: Mapping[str, Meter] | None = None) -> None:
+        """``meters``: those through which the station sends, by the places' names."""
+        self._links = station.links
+        self._source = station.source
+        self._checkpoints = station.checkpoints
+        self._lease = station.lease
+        self._clock = station.clock
+        self._backoff = station.backoff
         self._meters = meters or {}
         self._deadline: tuple[int, str] | None = None
         """By when the copy must have ended, and what is wrong where it hasn't."""

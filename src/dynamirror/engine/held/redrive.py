@@ -21,13 +21,10 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Image, Key, Wire, encode, key_of, same
 from dynamirror.engine.held.claim import Claim
 from dynamirror.engine.held.parked import target_of
-from dynamirror.engine.retry import Backoff, persist
-from dynamirror.engine.stream.checkpoints import Checkpoints
-from dynamirror.engine.stream.lease import Lease
-from dynamirror.engine.writing.links import Links
+from dynamirror.engine.retry import persist
+from dynamirror.engine.station import Station
 from dynamirror.engine.writing.targets import Target
 from dynamirror.errors import DynamirrorError, RefusedError, ServiceError, UnfitError
-from dynamirror.ports import Clock, DynamoDB
 
 ROUNDS_MAX = 10
 """How often a key that is parked again meanwhile is tried before it is left for the next time."""
@@ -80,27 +77,17 @@ class Ear:
 class Redriver:
     """Redrives one mirror's parked keys."""
 
-    def __init__(
-        self,
-        links: Links,
-        source: DynamoDB,
-        checkpoints: Checkpoints,
-        lease: Lease,
-        *,
-        clock: Clock,
-        backoff: Backoff,
-        held: bool = False,
-    ) -> None:
-        """``lease``: of this process, which need not have it; ``held``: whether it is sure that
-        nobody writes parked keys beside us, as in the process that reads the stream.
+    def __init__(self, station: Station, *, held: bool = False) -> None:
+        """``held``: whether it is sure that nobody writes parked keys beside us, as in the process
+        that reads the stream.
         """
-        self._links = links
-        self._source = source
-        self._claim = Claim(checkpoints, lease, clock)
+        self._links = links = station.links
+        self._source = station.source
+        self._claim = Claim(station.checkpoints, station.lease, station.clock)
         self._turn = asyncio.Lock()
-        self._checkpoints = checkpoints
-        self._clock = clock
-        self._backoff = backoff
+        self._checkpoints = station.checkpoints
+        self._clock = station.clock
+        self._backoff = station.backoff
         self._held = held
         self._parking = links.parking or links.parking_of(epoch=1)
         self._changes = 0

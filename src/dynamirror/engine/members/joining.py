@@ -31,6 +31,7 @@ from dynamirror.engine.members.sites import Site, carry_out, each
 from dynamirror.engine.reads import Item
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import describe, described
+from dynamirror.engine.station import Station
 from dynamirror.engine.stream.checkpoints import Known
 from dynamirror.engine.stream.history import MS_PER_HOUR, shards_of, why_lost
 from dynamirror.engine.stream.hold import Hold
@@ -281,10 +282,8 @@ class Joining:
         on_left: Callable[[Left], None],
     ) -> None:
         links = site.links() if only is None else site.links().only(only)
-        backfill = Backfill(
-            links, site.api, site.checkpoints, site.lease, clock=self._clock, backoff=self._backoff
-        )
-        await backfill.run(
+        station = Station(links, site.api, site.checkpoints, site.lease, self._clock, self._backoff)
+        await Backfill(station).run(
             lambda copied: on_progress(site.name, copied),
             on_left=on_left,
             restart=not self._resumed,

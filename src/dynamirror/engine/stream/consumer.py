@@ -16,21 +16,18 @@ from dynamirror.core.values import encode
 from dynamirror.engine.held.recovery import Recovery
 from dynamirror.engine.held.redrive import Redriver
 from dynamirror.engine.members.roster import agreed, left_of, note, require
-from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import stream_of
+from dynamirror.engine.station import Station
 from dynamirror.engine.stream.checkpoints import (
     PAUSED_ROW,
     STOPPED_ROW,
-    Checkpoints,
     Known,
 )
 from dynamirror.engine.stream.crew import Crew, report_of
 from dynamirror.engine.stream.follow import Follower
 from dynamirror.engine.stream.history import epoch_of
-from dynamirror.engine.stream.lease import Lease
 from dynamirror.engine.stream.pulse import Rate
 from dynamirror.engine.stream.shard import Reading, reading_of
-from dynamirror.engine.writing.links import Links
 from dynamirror.engine.writing.viewed import VIEWS_ROW, changed_views, note_views
 from dynamirror.errors import (
     HeldError,
@@ -40,7 +37,6 @@ from dynamirror.errors import (
     RosterError,
     ServiceError,
 )
-from dynamirror.ports import Clock, DynamoDB
 
 log = logging.getLogger("dynamirror")
 
@@ -54,26 +50,17 @@ CONTROL_S = 1.0
 class Consumer:
     """Runs one mirror until stopped, or once until drained."""
 
-    def __init__(
-        self,
-        links: Links,
-        source: DynamoDB,
-        checkpoints: Checkpoints,
-        lease: Lease,
-        *,
-        clock: Clock,
-        backoff: Backoff,
-        reading: Reading | None = None,
-    ) -> None:
-        self.links = links
+    def __init__(self, station: Station, reading: Reading | None = None) -> None:
+        self.links = station.links
         self.paused = False
         self._state = "starting"
-        self._source = source
-        self._checkpoints = checkpoints
-        self._lease = lease
-        self._clock = clock
-        self._backoff = backoff
-        self._reading = reading or reading_of(links.mirror.source.server)
+        self._station = station
+        self._source = station.source
+        self._checkpoints = station.checkpoints
+        self._lease = station.lease
+        self._clock = station.clock
+        self._backoff = station.backoff
+        self._reading = reading or reading_of(self.links.mirror.source.server)
         self._crew = Crew()
         self._rate = Rate(self._applied)
         self._follower: Follower | None = None
@@ -206,19 +193,10 @@ class Consumer:
         mirror, parking = self.links.mirror, self.links.parking
         if parking is None or not mirror.backlog_seconds:
             return None
-        redriver = Redriver(
-            self.links,
-            self._source,
-            self._checkpoints,
-            self._lease,
-            clock=self._clock,
-            backoff=self._backoff,
-            held=True,
-        )
         return Recovery(
             crew.legs,
             parking,
-            redriver,
+            Redriver(self._station, held=True),
             backlog_s=mirror.backlog_seconds,
             parks_poison=mirror.on_poison is OnPoison.PARK,
             clock=self._clock,
