@@ -84,6 +84,8 @@ class Profile:
     """An expression at fault is refused: an empty set or booleans in order among its values, an
     attribute compared with itself, paths that overlap or lead into nothing. An attribute of a type
     that size() or begins_with() doesn't take makes a comparison false."""
+    binaries_contain: bool = True
+    """``contains`` finds a part of a binary value, as of a text."""
     missing_differs_from_missing: bool = True
     """``a <> b`` holds where neither is there, and ``a = b`` doesn't."""
     sums_exact: bool = True
@@ -123,6 +125,7 @@ MINISTACK = Profile(
     record_bytes_told=False,
     number_keys_found_by_value=False,
     expressions_exact=False,
+    binaries_contain=False,
     missing_differs_from_missing=False,
     base64_checked=False,
     sums_exact=False,

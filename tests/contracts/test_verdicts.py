@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.profiles import MEMORY, Profile
 from tests.servers import Server, Service
 
 from dynamirror.core.predicates import TYPES
 from dynamirror.core.values import Wire, same
+from dynamirror.core.view.where import Where
 from dynamirror.errors import ConditionFailedError, RefusedError
 from dynamirror.memory import MemoryDynamoDB
 
-EXAMPLES = 300
+EXAMPLES = 200
+FILTERED, ITEMS, FILTERS = 30, 25, 10
+"""Examples, and of each so many items and conditions: 7,500 pairs."""
 TABLE = f"verdicts-{time.time_ns()}"
 KEY: Wire = {"id": {"S": "a"}}
 
@@ -59,6 +63,10 @@ values: st.SearchStrategy[Wire] = st.recursive(
     max_leaves=4,
 )
 items = st.dictionaries(st.sampled_from(NAMES), values, max_size=3)
+alike_items = st.fixed_dictionaries(
+    {}, optional={name: st.one_of(numeric, beginnings, values) for name in NAMES}
+)
+"""Of which many have values of one type, so that comparisons come down to the values."""
 
 paths = st.one_of(
     st.sampled_from(NAMES),
@@ -96,6 +104,12 @@ class Draft:
             return self.operand()
         return self.value(some)
 
+    def held(self) -> str:
+        """Return what to look for in an attribute."""
+        if self.profile.binaries_contain:
+            return self.other()
+        return self.value(values.filter(lambda one: "B" not in one))
+
     def condition(self, depth: int = 2) -> str:
         simple = _SIMPLE + (("begins_with",) if self.profile.expressions_exact else ())
         kind = self.draw(st.sampled_from(simple + _JOINING if depth else simple))
@@ -124,7 +138,7 @@ class Draft:
             case "begins_with":
                 text = f"begins_with({self.path()}, {self.other(beginnings)})"
             case "contains":
-                text = f"contains({self.path()}, {self.other()})"
+                text = f"contains({self.path()}, {self.held()})"
             case _:
                 text = f"{self.operand()} {kind} {self.other(ordered)}"
         return text
@@ -167,6 +181,111 @@ def conditions(draw: st.DrawFn, profile: Profile) -> Wire:
 def updates(draw: st.DrawFn, profile: Profile) -> Wire:
     draft = Draft(draw, profile)
     return draft.request(UpdateExpression=draft.update())
+
+
+BICYCLE: Wire = {
+    "Title": {"S": "18-Bicycle 301"},
+    "Brand": {"S": "Brand-Company C"},
+    "Price": {"N": "550"},
+    "Color": {"L": [{"S": "Red"}, {"S": "Black"}]},
+    "Sizes": {"NS": ["18", "20"]},
+    "ProductCategory": {"S": "Bike"},
+    "InStock": {"BOOL": True},
+    "QuantityOnHand": {"NULL": True},
+    "RelatedItems": {"L": [{"N": "341"}, {"N": "472"}, {"N": "649"}]},
+    "Pictures": {
+        "M": {
+            "FrontView": {"S": "http://example.com/products/123_front.jpg"},
+            "SideView": {"S": "http://example.com/products/123_left_side.jpg"},
+        }
+    },
+    "ProductReviews": {
+        "M": {"FiveStar": {"L": [{"S": "Excellent!"}]}, "OneStar": {"L": [{"S": "Terrible"}]}}
+    },
+    "VideoClip": {"B": "AQIDBA=="},
+}
+"""The item of the Developer Guide's examples, as 'ProductCatalog' has it."""
+
+GUIDE_NAMES = {"#Pictures": "Pictures", "#SideView": "SideView", "#p": "Price", "#s": "Sizes"}
+
+GUIDE_VALUES: Wire = {
+    ":lo": {"N": "500"},
+    ":hi": {"N": "600"},
+    ":price": {"N": "550"},
+    ":cat1": {"S": "Bike"},
+    ":cat2": {"S": "Gardening Supplies"},
+    ":list": {"S": "L"},
+    ":text": {"S": "S"},
+    ":set": {"S": "NS"},
+    ":http": {"S": "http://"},
+    ":company": {"S": "Company"},
+    ":red": {"S": "Red"},
+    ":20": {"N": "20"},
+    ":4": {"N": "4"},
+    ":true": {"BOOL": True},
+    ":null": {"NULL": True},
+    ":649": {"N": "649"},
+}
+
+GUIDE = {
+    "Price = :price": True,
+    "Price <> :price": False,
+    "Price < :hi": True,
+    "Price <= :lo": False,
+    "Price > :lo": True,
+    "Price >= :hi": False,
+    "#p BETWEEN :lo AND :hi": True,
+    "Price BETWEEN :lo and :price": True,
+    "ProductCategory IN (:cat1, :cat2)": True,
+    "(ProductCategory IN (:cat1, :cat2)) AND (Price BETWEEN :lo AND :hi)": True,
+    "attribute_exists(#Pictures.#SideView)": True,
+    "attribute_exists(ProductReviews.OneStar)": True,
+    "attribute_not_exists(Manufacturer)": True,
+    "attribute_not_exists(Price)": False,
+    "attribute_type(ProductReviews.FiveStar, :list)": True,
+    "attribute_type(ProductReviews.FiveStar, :text)": False,
+    "attribute_type(#s, :set)": True,
+    "begins_with(Pictures.FrontView, :http)": True,
+    "begins_with(Title, :http)": False,
+    "contains(Brand, :company)": True,
+    "contains(Color, :red)": True,
+    "contains(#s, :20)": True,
+    "contains(Title, :company)": False,
+    "size(VideoClip) <= :4": True,
+    "size(Brand) > :20": False,
+    "size(Color) < :4": True,
+    "size(Pictures) = :4": False,
+    "Price > :lo AND Price < :hi": True,
+    "Price > :hi OR Price < :lo": False,
+    "NOT Price > :hi": True,
+    "NOT (Price > :hi OR InStock = :true)": False,
+    "(Price > :hi OR InStock = :true) AND RelatedItems[2] = :649": True,
+    "Price > :hi OR InStock = :true AND RelatedItems[2] = :20": False,
+    "QuantityOnHand = :null": True,
+    "Pictures.FrontView <> #Pictures.#SideView": True,
+    "RelatedItems[0] < RelatedItems[1]": True,
+    "RelatedItems[9] = :649": False,
+}
+"""Each form of the Developer Guide's 'Condition and filter expressions, operators, and functions'
+and 'Condition expression examples', and whether it holds of the bicycle."""
+
+
+def test_the_developer_guides_examples(services: tuple[Service, Service]) -> None:
+    """Each form of condition that the service documents is read, and holds or not as it says."""
+    item = {**KEY, **BICYCLE}
+    for service in services:
+        service.ask("PutItem", TableName=TABLE, Item=item)
+    for text, holds in GUIDE.items():
+        words = set(re.findall(r"[#:]\w+", text))
+        names = {name: GUIDE_NAMES[name] for name in words & GUIDE_NAMES.keys()}
+        values = {name: GUIDE_VALUES[name] for name in words & GUIDE_VALUES.keys()}
+        assert Where(text, GUIDE_NAMES, GUIDE_VALUES).holds(item) is holds, text
+        request: Wire = {"FilterExpression": text}
+        request |= {"ExpressionAttributeNames": names} if names else {}
+        request |= {"ExpressionAttributeValues": values} if values else {}
+        for service in services:
+            found = filtered(service, request)
+            assert (KEY["id"]["S"] in found) is holds, (service.profile.name, text)
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +335,43 @@ def compare(services: tuple[Service, Service], item: Wire, request: Wire) -> Non
 def test_conditions(services: tuple[Service, Service], data: st.DataObject, item: Wire) -> None:
     """A condition holds, fails or is refused alike."""
     compare(services, item, data.draw(conditions(services[1].profile)))
+
+
+def filtered(service: Service, request: Wire) -> set[str]:
+    """Return the ids of the items that a scan's filter lets through, or that it is ``refused``."""
+    names = {"ConditionExpression": "FilterExpression"}
+    wire = {names.get(name, name): value for name, value in request.items()}
+    try:
+        answer = service.ask("Scan", TableName=TABLE, ConsistentRead=True, **wire)
+    except RefusedError:
+        return {"refused"}
+    assert "LastEvaluatedKey" not in answer
+    return {one["id"]["S"] for one in answer["Items"]}
+
+
+@settings(
+    max_examples=FILTERED,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=(Phase.reuse, Phase.generate),  # what is at odds is told below; shrinking takes minutes
+)
+@given(data=st.data(), some=st.lists(alike_items, min_size=ITEMS, max_size=ITEMS))
+def test_filters(services: tuple[Service, Service], data: st.DataObject, some: list[Wire]) -> None:
+    """Of many items the same ones meet a condition: what a view's ``where`` is made of."""
+    puts = [
+        {"PutRequest": {"Item": {"id": {"S": f"i{number}"}, **item}}}
+        for number, item in enumerate(some)
+    ]
+    for service in services:
+        service.ask("BatchWriteItem", RequestItems={TABLE: puts})
+    for _ in range(FILTERS):
+        request = data.draw(conditions(services[1].profile))
+        expected, found = (filtered(service, request) for service in services)
+        if "refused" in expected and not services[1].profile.expressions_exact:
+            continue
+        names = [name for name in expected ^ found if name[1:].isdecimal()]
+        at_odds = {name: some[int(name[1:])] for name in names}
+        assert expected == found, (request, at_odds)
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])

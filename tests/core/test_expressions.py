@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import sys
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +18,9 @@ from dynamirror.core.projection import parse_projection, projected
 from dynamirror.core.update import parse_update
 from dynamirror.core.values import Wire
 from dynamirror.core.words import ExpressionError
+
+CPU_S_MAX = 0.5
+"""Hundreds of times what the largest text takes."""
 
 ITEM: Wire = {
     "n": {"N": "10"},
@@ -260,6 +268,67 @@ def test_hostile_texts_are_refused(text: str) -> None:
     """Length, nesting and the number of operators are bounded: an error, no hang, no crash."""
     with pytest.raises(ExpressionError):
         parse_condition(text)
+
+
+HOSTILE = [
+    "(" * TEXT_BYTES_MAX,
+    ")" * TEXT_BYTES_MAX,
+    "(a=:a" * 800,
+    "(" * 60 + "a=:a" + ")" * 60,
+    "(a=:a)" * 600,
+    "NOT " * 1_000,
+    "NOT(" * 1_000 + "a=:a",
+    "a=:a AND " * 450,
+    "a=:a OR NOT(" * 300,
+    "size(" * 800,
+    "contains(a," * 370,
+    "begins_with(size(a),size(a)) OR " * 128,
+    "a IN(" + ":a," * 1_300 + ":a)",
+    "a BETWEEN " * 400,
+    "a" + ".a" * 2_000 + "=:a",
+    "a" + "[0]" * 1_300 + "=:a",
+    f"a[{'9' * 4_000}]=:a",
+    "a[" * 2_000,
+    "#" * TEXT_BYTES_MAX,
+    ":" * TEXT_BYTES_MAX,
+    "'" * TEXT_BYTES_MAX,
+    "a='" + "''" * 2_000,
+    "a=" + "1" * 4_000,
+    "a=-" + "1." * 2_000,
+    "\u00e9" * 2_000,
+    "\x00" * TEXT_BYTES_MAX,
+    "a='\ud800'",
+]
+
+DEEP: Wire = {"S": "leaf"}
+for _ in range(31):
+    DEEP = {"M": {"a": DEEP}} if _ % 2 else {"L": [DEEP]}
+
+FRAMES_MAX = 400
+"""Of Python's 1,000, so many may a text make use of."""
+
+
+@pytest.mark.parametrize("allow_literals", [True, False])
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:10])
+def test_nothing_hangs_or_runs_out_of_stack(text: str, *, allow_literals: bool) -> None:
+    """Whatever a text is, it is read or refused in little time and not deep in the stack; what is
+    read says of the deepest item whether it holds.
+    """
+    depth = len(inspect.stack(0))
+    limit, since_s = sys.getrecursionlimit(), time.process_time()
+    sys.setrecursionlimit(depth + FRAMES_MAX)
+    try:
+        for parse in (parse_update, parse_projection):
+            with contextlib.suppress(ExpressionError):
+                parse(text)
+        with contextlib.suppress(ExpressionError):
+            condition = parse_condition(text, allow_literals=allow_literals)
+            values = dict.fromkeys(condition.values, DEEP) | dict(condition.literals)
+            condition.check(dict.fromkeys(condition.aliases, "a"), values)
+            condition.holds({"a": DEEP}, dict.fromkeys(condition.aliases, "a"), values)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert time.process_time() - since_s < CPU_S_MAX
 
 
 def test_limits_are_reached() -> None:

@@ -61,7 +61,11 @@ class Reader:
     """
 
     def __init__(self, text: str, *, allow_literals: bool = False) -> None:
-        if len(text.encode()) > TEXT_BYTES_MAX:
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:
+            raise ExpressionError("half a surrogate pair is no character", error.start) from None
+        if size > TEXT_BYTES_MAX:
             raise ExpressionError(f"an expression is at most {TEXT_BYTES_MAX} bytes long")
         self.aliases: dict[str, None] = {}
         self.values: dict[str, None] = {}
