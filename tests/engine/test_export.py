@@ -29,14 +29,6 @@ def names(numbers: range) -> list[str]:
     return [f"key {number}" for number in numbers]
 
 
-def filled() -> World:
-    """Return a world whose items the stream doesn't tell of any more."""
-    world = World()
-    for number in range(ITEMS):
-        world.put(f"key {number}", number)
-    return world
-
-
 def whole(world: World, identity: str = "full") -> Made:
     """Export the table as it is now."""
     lines: list[Wire] = [{"Item": dict(held)} for held in world.source.table("Stories").contents()]
@@ -65,6 +57,14 @@ async def copied(world: World, *made: Made, share: tuple[int, int] | None = None
     return await backfill(world).run(lambda _: None, share, exports=exports)
 
 
+async def filled(world: World) -> World:
+    """Let some time pass since the stream was turned on; then put what is exported."""
+    await asyncio.sleep(10 * MINUTE_S)
+    for name in names(range(ITEMS)):
+        world.put(name, 1)
+    return world
+
+
 def write(world: World) -> None:
     """Change, delete and make again what the export has."""
     for name in names(range(10)):
@@ -81,10 +81,7 @@ def test_a_mirror_is_begun_from_an_export(guard: Guard) -> None:
     """What changed after it comes by the stream, deletes too."""
 
     async def main() -> None:
-        world = World(guard)
-        await asyncio.sleep(10 * MINUTE_S)
-        for name in names(range(ITEMS)):
-            world.put(name, 1)
+        world = await filled(World(guard))
         made = whole(world)
         await asyncio.sleep(HOUR_S)
         write(world)
@@ -102,10 +99,7 @@ def test_with_incremental_exports_after_it(guard: Guard) -> None:
     """Given in any order; the deletes in them hold."""
 
     async def main() -> None:
-        world = World(guard)
-        await asyncio.sleep(10 * MINUTE_S)
-        for name in names(range(ITEMS)):
-            world.put(name, 1)
+        world = await filled(World(guard))
         made, since, from_ms = whole(world), contents(world), now_ms()
         await asyncio.sleep(MINUTE_S)
         write(world)
@@ -128,9 +122,7 @@ def test_beside_a_running_ledger_mirror_nothing_is_undone() -> None:
     async def main() -> None:
         world = World(Guard.LEDGER)
         engine = await started(world.consumer("engine"))
-        await asyncio.sleep(10 * MINUTE_S)
-        for name in names(range(ITEMS)):
-            world.put(name, 1)
+        await filled(world)
         made = whole(world)
         write(world)
         await asyncio.sleep(3 * HOUR_S)
@@ -192,10 +184,7 @@ def test_where_copies_have_no_rank_a_begun_mirror_takes_no_export(guard: Guard) 
     """What was applied since would be undone, be the engine running or stopped."""
 
     async def main() -> None:
-        world = World(guard)
-        await asyncio.sleep(10 * MINUTE_S)
-        for name in names(range(ITEMS)):
-            world.put(name, 1)
+        world = await filled(World(guard))
         made = whole(world)
         engine = await started(world.consumer("engine"))
         write(world)
@@ -214,10 +203,7 @@ def test_killed_within_a_file_it_goes_on_there(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(exporting, "CHUNK", 3)
 
     async def main() -> None:
-        world = World(Guard.LEDGER)
-        await asyncio.sleep(10 * MINUTE_S)
-        for name in names(range(ITEMS)):
-            world.put(name, 1)
+        world = await filled(World(Guard.LEDGER))
         made = whole(world)
         kill = Killed(30)
         connect, world.connect = world.connect, kill.through

@@ -188,24 +188,34 @@ def leave_out_once(world: World, shard_id: str) -> None:
     world.source.call = listing_without  # type: ignore[method-assign]
 
 
+async def handed_on(world: World) -> str:
+    """Have an item changed in a shard that was read before, and in its child; return the shard."""
+    world.put("a", 1)
+    await once(world)
+    parent: str = world.stream.open_shards[0].id
+    world.put("a", 2)
+    world.stream.roll_over(parent)
+    world.put("a", 3)
+    return parent
+
+
+def assert_both_in_order(reads: Reads) -> None:
+    numbers = [number for _, number in reads.seen]
+    assert len(numbers) == 2
+    assert numbers == sorted(numbers)
+
+
 def test_a_parent_that_one_listing_leaves_out_is_still_read_first() -> None:
     """The listing is eventually consistent, also right after a restart."""
 
     async def main() -> None:
         world = World()
-        world.put("a", 1)
-        await once(world)
-        parent = world.stream.open_shards[0].id
-        world.put("a", 2)
-        world.stream.roll_over(parent)
-        world.put("a", 3)
+        parent = await handed_on(world)
         reads = Reads(world)
         follower = await reads.follower()
         leave_out_once(world, parent)
         await follower.run(once=True)
-        numbers = [number for _, number in reads.seen]
-        assert len(numbers) == 2
-        assert numbers == sorted(numbers)
+        assert_both_in_order(reads)
 
     run(main)
 
@@ -215,13 +225,8 @@ def test_a_child_that_one_listing_leaves_out_still_waits_for_its_parent() -> Non
 
     async def main() -> None:
         world = World()
-        world.put("a", 1)
-        await once(world)
-        parent = world.stream.open_shards[0].id
-        world.put("a", 2)
-        world.stream.roll_over(parent)
+        parent = await handed_on(world)
         child = world.stream.open_shards[0].id
-        world.put("a", 3)
         known = await world.checkpoints.load()
         first = msgspec.structs.replace(
             known.positions[parent], sequence_number=None, parent=parent
@@ -236,9 +241,7 @@ def test_a_child_that_one_listing_leaves_out_still_waits_for_its_parent() -> Non
 
         world.source.before = parent_is_slow
         await follower.run(once=True)
-        numbers = [number for _, number in reads.seen]
-        assert len(numbers) == 2
-        assert numbers == sorted(numbers)
+        assert_both_in_order(reads)
 
     run(main)
 

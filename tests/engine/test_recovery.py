@@ -104,6 +104,13 @@ async def until(truth: Callable[[], bool], within_s: float = 600) -> None:
             await asyncio.sleep(0.1)
 
 
+async def made_up(world: Pair, engine: Consumer) -> None:
+    """Let the target that was away answer, and see that it gets all it lacks."""
+    world.other.before = None
+    await until(lambda: not away(engine))
+    assert world.lacking(world.other) == []
+
+
 @pytest.mark.parametrize("fault", [throttle, unreachable])
 @pytest.mark.parametrize("guard", Guard)
 def test_the_other_target_goes_on_and_the_one_that_was_away_has_it_all(
@@ -196,9 +203,7 @@ def test_a_key_that_alone_is_throttled_is_parked_alone() -> None:
             assert world.lacking(world.target) == []
             assert world.lacking(world.other) == ["hot"]
             assert engine.report().lag_ms < 3_000
-            world.other.before = None
-            await until(lambda: not away(engine))
-            assert world.lacking(world.other) == []
+            await made_up(world, engine)
 
     run(main)
 
@@ -339,8 +344,7 @@ def test_nothing_is_redriven_while_the_link_is_paused() -> None:
             assert paused
             assert wrote == []
             await until(lambda: not engine.paused)
-            await until(lambda: not away(engine))
-            assert world.lacking(world.other) == []
+            await made_up(world, engine)
 
     run(main)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.engine.test_recovery import Pair, unreachable
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import SOURCE, TARGET
+from tests.engine.world import SOURCE, TARGET, create
 
 from dynamirror.config.load import load
 from dynamirror.config.model import Place
+from dynamirror.engine.members.roster import note
 from dynamirror.errors import Exit
 from dynamirror.memory.dynamodb import MemoryDynamoDB
+from dynamirror.runtimes.presence import see_running
 from dynamirror.runtimes.process import mirror_all
 from dynamirror.wiring import Wiring
 
@@ -22,6 +25,16 @@ mode = "one-way"
 source = {{ region = "us-east-1", table = "Stories" }}
 targets = [{{ region = "eu-west-1" }}, {{ region = "ap-southeast-2" }}]
 backlog_seconds = {backlog_s}
+"""
+
+SESSIONS = """
+[mirrors.sessions]
+mode = "two-way"
+replicas = [
+  { region = "us-east-1", table = "Sessions" },
+  { region = "eu-west-1" },
+  { region = "ap-southeast-2" },
+]
 """
 
 
@@ -81,5 +94,30 @@ def test_it_does_not_start_where_a_target_may_only_be_misspelt_or_must_be_waited
         process.world.put("a", 1)
         assert await process.run() is Exit.UNUSABLE
         assert process.world.lacking(process.world.target) == ["a"]
+
+    run(main)
+
+
+def test_two_that_are_away_do_not_keep_a_third_from_starting() -> None:
+    """Whether a replica was met is asked at the others, and none of these is waited for either."""
+
+    async def main() -> None:
+        process = Process()
+        regions = ("us-east-1", "eu-west-1", "ap-southeast-2")
+        dbs = {region: MemoryDynamoDB(region, clock=now_ms) for region in regions}
+        wiring = Wiring(
+            load(SESSIONS),
+            connect=lambda place, _: dbs[place.region],
+            clock=now_ms,
+            backoff=process.world.backoff,
+        )
+        for side in wiring.config.mirrors:
+            create(dbs[side.source.region], "Sessions", "id")
+            create(dbs[side.source.region], side.checkpoints, "link", "shard")
+            await note(wiring.checkpoints(side), side, {})
+        dbs["us-east-1"].before = dbs["eu-west-1"].before = unreachable
+        third = wiring.config.mirrors[2]
+        async with asyncio.timeout(600):
+            await see_running(wiring, third)
 
     run(main)
