@@ -232,7 +232,8 @@ def test_what_was_saved_without_a_version_is_listed_until_it_is_saved_again(
     save(regions.eu, "c", 1, by={"S": "lowered"})
     ran = dynamirror(regions, "run", config, "--once")
 
-    assert '{"id":{"S":"a"}} was saved without raising its version' in ran.stderr
+    assert "an item was saved without raising its version" in ran.stderr
+    assert '"a"' not in ran.stderr
     assert dynamirror(regions, "status", config).exit_code == Exit.FINDING
     told = {one["mirror"]: one for one in statuses(regions, config)}
     assert (told[US]["unversioned_keys"], told[EU]["unversioned_keys"]) == (0, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
@@ -19,6 +20,7 @@ from dynamirror.config.load import load
 from dynamirror.config.model import Guard, OnPoison, Place, Transport
 from dynamirror.core.record import records_of
 from dynamirror.core.values import Wire
+from dynamirror.engine.item_log import show_keys
 from dynamirror.errors import (
     ConfigError,
     HistoryLostError,
@@ -450,6 +452,29 @@ def test_the_handler_applies_an_event(warm: dict[str, MemoryDynamoDB]) -> None:
     assert warm["eu-west-1"].table("Stories").contents() == [item("a", 1)]
     late = handler(stories(put("b", 2)), Context(1_000))
     assert late == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+
+
+@pytest.mark.parametrize("asked", ["", "0", "1"])
+def test_a_key_is_logged_only_where_the_environment_asks_for_it(
+    asked: str,
+    warm: dict[str, MemoryDynamoDB],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """DYNAMIRROR_LOG_KEYS=1 is what --log-keys is for `run`."""
+
+    async def refuse(_: str, __: bytes) -> None:
+        raise RefusedError("ValidationException", "too large")
+
+    warm["eu-west-1"].before = refuse
+    monkeypatch.setenv(aws_lambda.KEYS_VARIABLE, asked)
+    monkeypatch.setattr(logging.getLogger("dynamirror"), "propagate", True)  # to who captures
+
+    handler(stories(put("carol@example.org", 1)), None)
+
+    assert any("too large" in line for line in caplog.messages)
+    assert any("carol" in line for line in caplog.messages) == (asked == "1")
+    show_keys(asked=False)
 
 
 def test_a_table_of_a_pattern_is_mirrored_without_being_named(

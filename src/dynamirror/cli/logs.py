@@ -1,7 +1,7 @@
 """Log lines: for people, or as JSON, an object a line.
 
-A line is one fact. What it is about (mirror, link, shard, target) stands in members of its own; a
-key or an image of an item never stands anywhere in it.
+A line is one fact. What it is about (mirror, link, shard, target) stands in members of its own; an
+image of an item never stands anywhere in it, and a key only where that was asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from dynamirror.cli.output import Output
 
-ABOUT = ("mirror", "link", "shard", "target")
+ABOUT = ("mirror", "link", "shard", "target", "key")
 """Members that tell what a line is about, where it is about one."""
 
 FORMATS = ("human", "json")

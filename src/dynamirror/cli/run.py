@@ -19,6 +19,7 @@ from dynamirror.cli.arguments import open_output, reporting, wired
 from dynamirror.cli.logs import FORMATS
 from dynamirror.cli.output import Output
 from dynamirror.cli.standing import span
+from dynamirror.engine.item_log import show_keys
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import mirror_all, run
@@ -78,6 +79,9 @@ HEADER = (
     show_default=True,
     help="How log lines are spelled, on stderr.",
 )
+@click.option(
+    "--log-keys", is_flag=True, help="Log the keys of items that are parked, refused or lose."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -90,6 +94,7 @@ def command(
     dashboard: Address | None,
     dashboard_write: bool,
     log_format: str,
+    log_keys: bool,
 ) -> None:
     """Mirror: read every source's stream and apply it to the targets.
 
@@ -110,6 +115,7 @@ def command(
     output = open_output(
         as_json=as_json, verbose=verbose, as_lines=True, level=logging.INFO, log_format=log_format
     )
+    show_keys(asked=log_keys)
     wiring = wired(ctx, config)
     if dashboard_write and dashboard is None:
         raise click.UsageError("--dashboard-write needs --dashboard HOST:PORT")

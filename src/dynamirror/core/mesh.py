@@ -5,7 +5,7 @@ Every rule is a generator that yields requests and is sent their answers.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from enum import StrEnum
 from typing import TypeVar
 
@@ -135,6 +135,7 @@ class Here:
         self._mine = self._replicas[here]
         self.conflicts = 0
         """Writes that lost and were journaled; one that is noticed twice counts twice."""
+        self.on_conflict: Callable[[Loss], None] = lambda _: None
         # What follows is lost with the process, so it decides nothing but what is journaled.
         # Unversioned writes whose fate their key's next record tells: what is here now doesn't.
         self._hidden: dict[str, Hidden] = {}
@@ -157,6 +158,7 @@ class Here:
     def _journal(self, loss: Loss, there: Replica | None = None) -> Steps:
         there = there or self._mine
         self.conflicts += 1
+        self.on_conflict(loss)
         for row in journal_rows(self.mesh.mirror, self.mesh.journal_days, loss):
             yield Ask(there.name, "PutItem", {"TableName": there.journal, "Item": row})
 

@@ -12,14 +12,12 @@ from dynamirror.core.mesh import Mesh
 from dynamirror.core.reported import LIST, Reporting
 from dynamirror.core.rows import plain
 from dynamirror.core.two_way import TwoWay
-from dynamirror.core.values import Wire, encode, key_of
+from dynamirror.core.values import Wire, key_of
+from dynamirror.engine.item_log import log_item
 from dynamirror.engine.stream.checkpoints import Checkpoints
 from dynamirror.errors import NotFoundError
 
 log = logging.getLogger("dynamirror")
-
-TOLD_MAX = 20
-"""Keys that a process logs; all are listed."""
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,16 +53,17 @@ def rules_of(side: Side, mesh: Mesh) -> TwoWay:
     """Return the rules of one replica's consumer."""
     if not reports(side):
         return TwoWay(mesh, side.source.name)
-    told = 0
+    told = False
 
     def tell(keys: Wire) -> None:
         nonlocal told
-        told += 1
-        if told <= TOLD_MAX:
-            why = "was saved without raising its version, so it differs until it is saved again"
-            log.warning("mirror %s: %s %s", side.title, encode(keys).decode(), why)
-        if told == TOLD_MAX:
-            log.warning("mirror %s: and more; `dynamirror verify` lists them all", side.title)
+        if not told:
+            why = (
+                "an item was saved without raising its version, and differs until it is saved again"
+            )
+            log.warning("mirror %s: %s; `dynamirror verify` lists all such", side.title, why)
+        told = True
+        log_item("unversioned", keys, "was saved without raising its version", mirror=side.title)
 
     return Reporting(mesh, side.source.name, side.checkpoints, side.link, tell)
 

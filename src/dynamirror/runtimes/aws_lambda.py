@@ -24,6 +24,7 @@ from typing import Any
 from dynamirror.config.load import load
 from dynamirror.config.model import Guard, Mirror, OnPoison, Place, Side
 from dynamirror.core.record import StreamRecord, records_of
+from dynamirror.engine.item_log import show_keys
 from dynamirror.engine.stream.deliver import Delivery, Outcome, deliver
 from dynamirror.engine.stream.history import epoch_of
 from dynamirror.engine.writing.apply import Applier
@@ -33,6 +34,9 @@ from dynamirror.runtimes.warm import Warm
 from dynamirror.wiring import Wiring
 
 CONFIG_VARIABLE = "DYNAMIRROR_CONFIG"
+
+KEYS_VARIABLE = "DYNAMIRROR_LOG_KEYS"
+"""Set to 1, keys of items are logged with what befell them."""
 
 NO_DEADLINE_MS = 900_000
 """Lambda's longest time-out, where there is no context to tell a deadline."""
@@ -227,6 +231,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     text = os.environ.get(CONFIG_VARIABLE)
     if not text:
         raise ConfigError(f"set {CONFIG_VARIABLE} to the configuration, a path or TOML text")
+    show_keys(asked=os.environ.get(KEYS_VARIABLE, "") not in ("", "0", "false"))
     if _function is None or _function[0] != text:
         if _function is not None:
             _function[1].close()

@@ -12,6 +12,7 @@ from secrets import token_hex
 
 from dynamirror.config.model import Mirror
 from dynamirror.engine.held.outages import Outages
+from dynamirror.engine.item_log import log_item
 from dynamirror.engine.station import Station
 from dynamirror.engine.stream.lease import Lease
 from dynamirror.errors import HeldError, ServiceError
@@ -101,5 +102,6 @@ class Warm:
                 return False
             for keys, error in left:
                 await self.links.parking_of(epoch=1).condemn(name, keys)
+                log_item("refused", keys, f"is refused: {error}", link=link, target=name)
                 log.error("%s: a key parked while %s was away is refused: %s", link, name, error)
         return True

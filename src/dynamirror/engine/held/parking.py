@@ -24,6 +24,7 @@ from typing import Any
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Key, Wire, key_of, row_key
 from dynamirror.engine.held.parked import Parked
+from dynamirror.engine.item_log import log_item
 from dynamirror.engine.retry import Backoff
 from dynamirror.errors import ConditionFailedError, DynamirrorError, PoisonError, ServiceError
 from dynamirror.ports import Clock, DynamoDB
@@ -146,6 +147,7 @@ class Parking(Parked):
         if error is not None:
             self._poison[target].add(record.key)
             self._shelved[target].pop(record.key, None)
+            self._tell(record, target, error)
         with self._noted([record], target):
             shelved = record.key not in self._poison[target]
             for entry in self._entries(record, target, *_told(error), shelved=shelved):
@@ -157,8 +159,9 @@ class Parking(Parked):
             poison = self._poison[target]
             text = why.message if why.code == PAUSED else f"the target was away: {why}"
             for one in records:
-                if one.key not in poison:
-                    self._shelved[target].setdefault(one.key, int(one.created_at * 1_000))
+                if one.key not in poison and one.key not in self._shelved[target]:
+                    self._shelved[target][one.key] = int(one.created_at * 1_000)
+                    self._tell(one, target, text)
             entries = [
                 list(self._entries(one, target, why.code, text, shelved=one.key not in poison))
                 for one in records
@@ -202,6 +205,10 @@ class Parking(Parked):
         with contextlib.suppress(ConditionFailedError):
             await self._delete(self._listed(target, key), **condition)
 
+    def _tell(self, record: StreamRecord, target: str, why: object) -> None:
+        text = f"is parked for {target}: {why}"
+        log_item("parked", record.keys, text, mirror=self._mirror, target=target)
+
     def _forget(self, target: str, key: Key) -> None:
         self._held[target].pop(key, None)
         self._poison[target].discard(key)
@@ -240,8 +247,9 @@ class LeftOut(Parking):
 
 def poison(target: str, record: StreamRecord, error: Exception) -> PoisonError:
     """Return why a mirror stops at a change. Logs need not know its key: they get a digest, of the
-    key as our tables spell it.
+    key as our tables spell it, unless they were asked to.
     """
+    log_item("refused", record.keys, f"is refused: {error}", target=target)
     digest = hashlib.sha256(row_key("", record.key).encode()).hexdigest()[:16]
     return PoisonError(
         f"{target}: the change with sequence number {record.sequence_number} can't be applied: "

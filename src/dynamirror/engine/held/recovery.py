@@ -20,6 +20,7 @@ import msgspec
 from dynamirror.core.values import Wire
 from dynamirror.engine.held.parking import PAUSED, Parking
 from dynamirror.engine.held.redrive import Ear, Interrupted, Redriver
+from dynamirror.engine.item_log import log_item
 from dynamirror.engine.writing.apply import Applier
 from dynamirror.errors import (
     DynamirrorError,
@@ -262,6 +263,7 @@ class Recovery:
         return LOOK_S
 
     async def _condemn(self, target: str, keys: Wire, error: DynamirrorError) -> None:
+        log_item("refused", keys, f"is refused: {error}", target=target)
         if not self._parks_poison:
             raise PoisonError(f"{target}: a change parked while it was away is refused: {error}")
         log.warning("%s: a key parked while it was away is refused: %s", target, error)

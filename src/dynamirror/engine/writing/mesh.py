@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 from dynamirror.config.model import Place, Side, Unversioned
+from dynamirror.core.conflict import Loss
 from dynamirror.core.mesh import Mesh, Replica
 from dynamirror.core.rank import Rank
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.two_way import TwoWay
 from dynamirror.core.values import Key, Wire
 from dynamirror.engine.held.parked import images_of
+from dynamirror.engine.item_log import log_item
 from dynamirror.engine.reported import fill, rules_of
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.stream.checkpoints import Checkpoints
@@ -122,6 +125,7 @@ class MeshLinks(Links):
         self._apis = {side.source.name: source, **targets}
         self._mesh = mesh_of(side)
         self._rules = rules_of(side, self._mesh)
+        self._rules.on_conflict = partial(_tell, side.title)
         self._side = side
         self._limiter = Limiter(WRITES_IN_FLIGHT_MAX)
 
@@ -221,6 +225,12 @@ class _ToOne(TwoWay):
     @property
     def others(self) -> list[str]:
         return [self._only]
+
+
+def _tell(mirror: str, loss: Loss) -> None:
+    loser, winner = loss.loser_rank, loss.winner_rank
+    text = f"lost a conflict, {loss.reason}: version {loser.version} to {winner.version}"
+    log_item("conflict", loss.record.keys, text, mirror=mirror)
 
 
 def _settle(batches: Sequence[Batch]) -> None:
