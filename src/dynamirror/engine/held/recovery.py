@@ -204,7 +204,8 @@ class Recovery:
             elif watch.overdue and not leg.away:
                 self._leave(watch)
             wait_s = PROBE_S if leg.away and not watch.held_back else LOOK_S
-            if not leg.away and not watch.paused and self._parking.shelved(watch.name):
+            idle = leg.away or watch.paused or self._redriver.busy
+            if not idle and self._parking.shelved(watch.name):
                 wait_s = await self._redrive(watch)
             await asyncio.sleep(wait_s)
 
