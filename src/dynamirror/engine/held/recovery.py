@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from dynamirror.core.values import Wire
-from dynamirror.engine.held.parking import PAUSED, Parking
+from dynamirror.engine.held.parking import HELD_BACK, Parking
 from dynamirror.engine.held.redrive import Ear, Interrupted, Redriver
 from dynamirror.engine.item_log import log_item
 from dynamirror.engine.writing.apply import Applier
@@ -43,8 +43,6 @@ HELD_S = 10.0
 """Time until we try again to redrive what somebody else redrives just now."""
 
 BEFORE = TransientError("Away", "it was away when the process before this one ended")
-
-HELD_BACK = TransientError(PAUSED, "its link was paused")
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
