@@ -7,9 +7,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.engine.test_backfill import copied
-from tests.engine.test_barrier import Waiting, running
-from tests.engine.test_verify import compared
+from tests.engine.comparing.test_verify import compared
+from tests.engine.copying.test_backfill import copied
+from tests.engine.stream.test_barrier import Waiting, running
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import CHECKPOINTS, SOURCE, TARGET, World
 from tests.imitation import Imitation, LocalImitation

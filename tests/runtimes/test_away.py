@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.engine.test_recovery import OTHER, Pair, throttle, unreachable
+from tests.engine.held.test_recovery import OTHER, Pair, throttle, unreachable
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import PARKED, SOURCE, TARGET, contents
 from tests.event_source_mapping import EventSourceMapping

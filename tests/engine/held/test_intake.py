@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.engine.test_recovery import OTHER, Pair
+from tests.engine.held.test_recovery import OTHER, Pair
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import TARGET, World
 from tests.failed import STREAM, letter, wire

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.engine.test_recovery import OTHER, Pair, Running, away, throttle, until
+from tests.engine.held.test_recovery import OTHER, Pair, Running, away, throttle, until
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import PARKED, TARGET, contents
 
