@@ -149,8 +149,7 @@ class Function:
             # What the other guards can't refuse, a redrive looks for when it is done.
             hold = mirror.on_poison is OnPoison.PARK or mirror.guard is Guard.ITEM
             appliers = await links.open(epoch, outcome.failed, hold=hold)
-            legs = [leg for one in appliers for leg in one.legs]
-            await warm.outages.meet(legs, wanted, await warm.held_back())
+            await warm.outages.meet([leg for one in appliers for leg in one.legs], wanted)
             return appliers
 
         appliers: list[Applier] | None = None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dynamirror.simulation import histories
 from dynamirror.simulation.checkers import RECORDS_PER_WRITE
 from dynamirror.simulation.histories import Outcome
-from dynamirror.simulation.profiles import PROFILES, STRICTER
+from dynamirror.simulation.profiles import ONE_WAY, PROFILES, STRICTER
 from dynamirror.simulation.sweeps import Drawn, Tally, swept
 
 PROGRESS_S = 10
@@ -53,7 +53,7 @@ def _summary(tallies: Mapping[str, Tally], started_s: float) -> str:
 def _say_rates(tallies: Mapping[str, Tally]) -> None:
     _say("| profile | histories | lost | missed | per 10^4 | false | per 10^4 | complaints |")
     _say("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name in sorted(tallies, key=[*PROFILES, *STRICTER].index):
+    for name in sorted(tallies, key=[*PROFILES, *STRICTER, *ONE_WAY].index):
         tally = tallies[name]
         per = 10_000 / tally.histories
         _say(
@@ -68,7 +68,7 @@ def _tell(one: Outcome, given: argparse.Namespace) -> None:
     if failure is None:
         return
     setting = failure.setting
-    _say(f"seed {one.seed}: {setting.profile.name}, {setting.replicas} replicas")
+    _say(f"seed {one.seed}: {setting.profile.name}, {setting.told}")
     for complaint in failure.complaints:
         _say(f"  {complaint}")
     # Its profile too, for one more profile draws others for all seeds.
@@ -87,14 +87,16 @@ def _tell(one: Outcome, given: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dynamirror.simulation",
-        description="Simulate histories of a two-way mirror, and check how they end.",
+        description="Simulate histories of a mirror, and check how they end.",
     )
     parser.add_argument("--seed", type=int, default=0, help="the first history's seed")
     parser.add_argument("--histories", type=int, default=1, help="how many, from that seed on")
     parser.add_argument("--steps", type=int, default=histories.STEPS, help="steps of each")
     parser.add_argument("--replicas", type=int, choices=(2, 3, 4), help="else drawn from the seed")
     parser.add_argument(
-        "--profile", choices=[*PROFILES, *STRICTER], help="else drawn from the seed"
+        "--profile",
+        choices=[*PROFILES, *STRICTER, *ONE_WAY],
+        help="else one of a two-way mirror, drawn from the seed",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at work")
     parser.add_argument("--rates", action="store_true", help="tell of losses, profile by profile")

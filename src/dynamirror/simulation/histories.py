@@ -9,8 +9,9 @@ import msgspec
 
 from dynamirror.core.two_way import TwoWay
 from dynamirror.simulation.chance import tickets
-from dynamirror.simulation.checkers import ending, records_per_write
-from dynamirror.simulation.profiles import PROFILES, STRICTER
+from dynamirror.simulation.link import VIEWS
+from dynamirror.simulation.one_way import OneWaySetting, OneWayWorld
+from dynamirror.simulation.profiles import ONE_WAY, PROFILES, STRICTER
 from dynamirror.simulation.world import Rules, Setting, World
 
 STEPS = 160
@@ -21,7 +22,7 @@ class Failure(msgspec.Struct, frozen=True):
     """A history that a checker complains about."""
 
     complaints: list[str]
-    setting: Setting
+    setting: Setting | OneWaySetting
     tickets: list[int]
 
 
@@ -41,11 +42,16 @@ class Outcome(msgspec.Struct, frozen=True):
     failure: Failure | None
 
 
-def setting_of(seed: int, profile: str | None = None, replicas: int | None = None) -> Setting:
+def setting_of(
+    seed: int, profile: str | None = None, replicas: int | None = None
+) -> Setting | OneWaySetting:
     """Return what the history of a seed starts from.
 
     Of a given profile, it stays the same whatever profiles there are besides.
     """
+    if profile in ONE_WAY:
+        view = Random(f"view {seed}").choice(list(VIEWS))
+        return OneWaySetting(ONE_WAY[profile], view)
     drawn = Random(f"profile {seed}").choice(list(PROFILES.values()))
     chance = Random(f"setting {seed}")
     chance.randrange(15)  # once drew the profile; without it every seed would tell another story
@@ -54,6 +60,15 @@ def setting_of(seed: int, profile: str | None = None, replicas: int | None = Non
     lazy = tuple(chance.choice((0, 0, 4, 7)) for _ in range(count))
     known = {**PROFILES, **STRICTER}
     return Setting(known[profile] if profile else drawn, count, lazy)
+
+
+def world_of(
+    setting: Setting | OneWaySetting, rules: Rules = TwoWay, *, talking: bool = False
+) -> World | OneWayWorld:
+    """Return a world in which nothing has happened yet; ``rules`` are a two-way mirror's."""
+    if isinstance(setting, OneWaySetting):
+        return OneWayWorld(setting, talking=talking)
+    return World(setting, rules=rules, talking=talking)
 
 
 def outcome(
@@ -67,12 +82,10 @@ def outcome(
     """Run the history of a seed; return how it ended."""
     setting = setting_of(seed, profile, replicas)
     numbers = tickets(seed, steps)
-    world = World(setting, rules=rules)
+    world = world_of(setting, rules)
     complaints = world.run(numbers)
-    end = ending(world)
     failure = Failure(complaints, setting, numbers) if complaints else None
-    counts = (len(end.lost), len(end.missed), len(end.false))
-    return Outcome(seed, setting.profile.name, *counts, records_per_write(world), failure)
+    return Outcome(seed, setting.profile.name, *world.losses, world.records_per_write, failure)
 
 
 def run(
@@ -101,18 +114,18 @@ def shrunk(failure: Failure, rules: Rules = TwoWay, tries: int = 3_000) -> Failu
         while at < len(numbers) and tries > 0:
             fewer = [*numbers[:at], *numbers[at + size :]]
             tries -= 1
-            if kinds(World(failure.setting, rules=rules).run(fewer)) & wanted:
+            if kinds(world_of(failure.setting, rules).run(fewer)) & wanted:
                 numbers = fewer
             else:
                 at += size
         size //= 2
-    complaints = World(failure.setting, rules=rules).run(numbers)
+    complaints = world_of(failure.setting, rules).run(numbers)
     return Failure(complaints, failure.setting, numbers)
 
 
 def told(failure: Failure, rules: Rules = TwoWay) -> list[str]:
     """Return a history line by line, and what checkers say of its end."""
-    world = World(failure.setting, rules=rules, talking=True)
+    world = world_of(failure.setting, rules, talking=True)
     complaints = world.run(failure.tickets)
     return [*world.story, *(f"COMPLAINT: {one}" for one in complaints)]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dynamirror.config.model import Guard
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -99,3 +101,27 @@ STRICTER = {
 }
 """Of no use with fresh seeds, for they ask for more than is promised: about one history in a
 thousand, or in eight thousand, ends otherwise. Some broken rules show only here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneWayProfile:
+    """A kind of history of a one-way mirror."""
+
+    name: str
+    guard: Guard
+    late: bool = False
+    """Whether requests that nobody waits for may land at any time; under guards ``order`` and
+    ``item`` that can undo a newer change, so there they land before anything else, or never."""
+    poison: bool = True
+    """Whether some items can't be at the target as they are."""
+
+
+ONE_WAY = {
+    one.name: one
+    for one in (
+        OneWayProfile(name="one-way-order", guard=Guard.ORDER),
+        OneWayProfile(name="one-way-item", guard=Guard.ITEM),
+        OneWayProfile(name="one-way-ledger", guard=Guard.LEDGER, late=True),
+    )
+}
+"""Asked for by name, lest every seed tell another story."""

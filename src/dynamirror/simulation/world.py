@@ -43,6 +43,11 @@ class Setting(msgspec.Struct, frozen=True):
     lazy: tuple[int, ...] = ()
     """In how many steps out of eight each consumer does nothing."""
 
+    @property
+    def told(self) -> str:
+        """What of it is drawn beside the profile, for people."""
+        return f"{self.replicas} replicas"
+
 
 class World:
     """Runs one history."""
@@ -77,6 +82,17 @@ class World:
         for number in numbers:
             self.step(Ticket(number))
         return self.settle() or checkers.complaints(self)
+
+    @property
+    def losses(self) -> tuple[int, int, int]:
+        """How many saves are lost, missed and false; see ``checkers.Ending``."""
+        end = checkers.ending(self)
+        return len(end.lost), len(end.missed), len(end.false)
+
+    @property
+    def records_per_write(self) -> float:
+        """How many records each replica's stream has for one of the applications' writes."""
+        return checkers.records_per_write(self)
 
     def step(self, ticket: Ticket) -> None:
         """Let somebody act."""

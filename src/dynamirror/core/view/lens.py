@@ -8,7 +8,7 @@ a change may be two: the item leaves one key and enters another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import msgspec
@@ -145,6 +145,18 @@ class Lens(msgspec.Struct, frozen=True, dict=True):
             if self._was_seen(first, image):
                 return msgspec.structs.replace(second, old_image=image)
         return second
+
+    def distinct(self, keys: Wire, images: Iterable[Wire]) -> Iterator[Wire]:
+        """Yield those of an item's images that have keys of their own at the target."""
+        known = set()
+        for image in images:
+            try:
+                seen = self.see(keys, image)
+            except UnfitError:
+                continue  # it can't be there
+            if seen is not None and key_of(seen.keys) not in known:
+                known.add(key_of(seen.keys))
+                yield image
 
     @cached_property
     def _reshapes(self) -> bool:

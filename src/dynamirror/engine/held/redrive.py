@@ -93,11 +93,6 @@ class Redriver:
         self._changes = 0
         self._ear = Ear()
 
-    @property
-    def busy(self) -> bool:
-        """Whether it redrives one target just now, for which another would wait."""
-        return self._turn.locked()
-
     async def run(
         self,
         on_key: Callable[[Redriven], None],
@@ -193,7 +188,7 @@ class Redriver:
         target = self._links.target(newest["target"], int(newest["seq"].partition("#")[0]))
         image = await self._image(keys)
         mirror, event = self._links.mirror, newest["event_name"]
-        old = self._links.before(newest["target"], keys, rows)
+        olds: Sequence[Wire | None] = self._links.before(newest["target"], keys, rows) or [None]
         all_deletes = (mirror.deletes, mirror.ttl_deletes) == (Deletes.MIRROR, Deletes.MIRROR)
         if image is None and not all_deletes and event != "REMOVE":
             # Its delete is one that the mirror ignores, or is still to come from the stream.
@@ -201,9 +196,10 @@ class Redriver:
         event = event if event == "REMOVE" else "MODIFY"
         number, by_ttl = int(newest["sequence_number"]), "by_ttl" in newest
         for _ in range(ROUNDS_MAX):
-            await self._send(
-                target, StreamRecord(number, event, key, keys, image, old, 0.0, by_ttl)
-            )
+            for old in olds:
+                await self._send(
+                    target, StreamRecord(number, event, key, keys, image, old, 0.0, by_ttl)
+                )
             if self._held or mirror.guard is not Guard.ORDER or mirror.copies_beside:
                 return
             # Nothing at the target tells old from new, and a function may not know that the key

@@ -164,15 +164,18 @@ class Links:
         """Return the targets that a redrive of changes parked under a name writes to."""
         return [name]
 
-    def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> Wire | None:
-        """Return what a redrive need know of a key's item before its parked changes, ``rows``.
+    def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> list[Wire]:
+        """Return the images from which a redrive is to bring a key's item to what it is now, given
+        its parked changes, ``rows``; none: they don't matter.
 
-        Where a view moves items, a target may still have it under the key that it had there.
+        Where a view moves items, a target may have it under the key of any of these: changes that
+        wait behind a parked one may have been applied before, by a process that died over it.
         """
         view = self.views.get(name)
         if view is None or not view.lens(keys).moves:
-            return None
-        return next((old for old, _ in images_of(rows)), None)
+            return []
+        images = [image for both in images_of(rows) for image in both if image is not None]
+        return list(view.lens(keys).distinct(keys, images))
 
     def rules(self, place: Place, epoch: int) -> Rules:
         """Return how requests to a target are spelled."""

@@ -155,12 +155,12 @@ class MeshLinks(Links):
         """Return that replica, or, by the name of their own, all others."""
         return self._rules.others if name == self.mirror.source.name else [name]
 
-    def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> Wire | None:
+    def before(self, name: str, keys: Wire, rows: Sequence[dict[str, Any]]) -> list[Wire]:
         """Return the image of the highest rank that the parked changes tell of, if they are of
-        those that were never judged. None: of the others, or none of theirs has a rank.
+        those that were never judged; none of the others, or if none of theirs has a rank.
         """
         if name != self.mirror.source.name:
-            return None
+            return []
         found: list[tuple[Rank, Wire]] = []
         for old, new in images_of(rows):
             # An item that wasn't there had no version: rank 0.
@@ -168,7 +168,7 @@ class MeshLinks(Links):
                 with contextlib.suppress(UnfitError):
                     if image is not None:
                         found.append((self._rules.marks.view(image, name).rank, image))
-        return max(found, key=itemgetter(0), default=(None, None))[1]
+        return [max(found, key=itemgetter(0))[1]] if found else []
 
     async def open(
         self,
