@@ -35,6 +35,8 @@ mode = "two-way"
 replicas = [{ region = "us-east-1", table = "Sessions" }, { region = "eu-west-1" }]
 """
 
+UNPARKED = "[mirrors.stories]\nbacklog_seconds = 0"
+
 PATIENCE_S = 20.0
 
 
@@ -154,13 +156,14 @@ def test_one_target_s_links_pause_and_the_rest_goes_on(regions: Regions, config:
 
 
 def test_a_target_that_is_none_is_an_error(regions: Regions, config: Path) -> None:
-    """With the names there are; and a function's delivery knows of no targets."""
+    """With the names there are; and nothing is held back where it couldn't be parked."""
     wrong = dynamirror(regions, "pause", config, "--target", "mars")
+    config.write_text(config.read_text().replace("[mirrors.stories]", UNPARKED))
     deployed = dynamirror(regions, "pause", config, "--target", "eu-west-1", "--deployed")
 
     assert (wrong.exit_code, deployed.exit_code) == (Exit.UNUSABLE, Exit.UNUSABLE)
     assert "no target 'mars'; it has: eu-west-1" in wrong.stderr
-    assert "leave --target out" in deployed.stderr
+    assert "leave --target out, or set backlog_seconds" in deployed.stderr
 
 
 def test_a_pause_before_the_engine_runs_says_so(regions: Regions, config: Path) -> None:

@@ -238,6 +238,32 @@ def test_a_large_table_is_copied_and_compared_in_shares(
     assert aws.leftovers() == {}
 
 
+def test_one_link_of_a_deployed_mirror_is_paused_and_the_others_go_on(aws: Cloud) -> None:
+    """What is for its target is parked by the function, and is there after all when it is resumed
+    and redriven.
+    """
+    more = '[{ region = "eu-west-1" }, { region = "eu-west-1", name = "b", table = "Copy" }]'
+    text = ONE_WAY.format(guard="item").replace('[{ region = "eu-west-1" }]', more)
+    config = aws.config(text)
+    aws.create_table(HERE, "Stories")
+    assert aws.deploy(config, "--yes").exit_code == Exit.DONE
+    link = ("--deployed", "--target", "b")
+
+    paused = aws.run("pause", config, *link, "--json")
+
+    assert paused.exit_code == Exit.DONE, paused.output
+    assert json.loads(paused.stdout)["links"][0]["mapping"]
+    aws.put(HERE, "Stories", "a")
+    wait(lambda: aws.keys(THERE, "Stories") == ["a"])
+    assert aws.run("redrive", config).exit_code == Exit.FINDING
+    assert aws.keys(THERE, "Copy") == []
+    resumed = aws.run("resume", config, *link)
+    assert "brings it up to date after its next deliveries" in resumed.output
+    assert aws.run("redrive", config).exit_code == Exit.DONE
+    assert aws.keys(THERE, "Copy") == ["a"]
+    assert "held nothing back" in aws.run("resume", config, *link).output
+
+
 def test_a_view_comes_along_with_its_function_and_its_secret(
     aws: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

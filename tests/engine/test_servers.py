@@ -7,16 +7,16 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.engine.test_backfill import copied
-from tests.engine.test_barrier import Waiting, running
-from tests.engine.test_verify import compared
+from tests.engine.comparing.test_verify import compared
+from tests.engine.copying.test_backfill import copied
+from tests.engine.stream.test_barrier import Waiting, running
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import CHECKPOINTS, SOURCE, TARGET, World
 from tests.imitation import Imitation, LocalImitation
 
 from dynamirror.config.model import Deletes, Guard, OneWay
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.servers import Kind
+from dynamirror.core.servers import Kind, denied
 from dynamirror.engine.comparing import verify
 from dynamirror.engine.source import Table
 from dynamirror.engine.stream import shard
@@ -237,27 +237,45 @@ ARNS = {
     ("declared", "real", "severity"),
     [
         (Kind.DYNAMODB, None, None),
-        (Kind.COMPATIBLE, None, Severity.NOTE),
-        (Kind.ALTERNATOR, None, None),
-        (Kind.ALTERNATOR, Kind.ALTERNATOR, None),
-        (Kind.COMPATIBLE, Kind.ALTERNATOR, Severity.UNUSABLE),
         (Kind.DYNAMODB, Kind.ALTERNATOR, Severity.UNUSABLE),
-        (Kind.DYNAMODB, Kind.DYNAMODB_LOCAL, Severity.NOTE),
-        (Kind.ALTERNATOR, Kind.DYNAMODB_LOCAL, Severity.NOTE),
+        (Kind.DYNAMODB, Kind.DYNAMODB_LOCAL, Severity.FINDING),
+        (Kind.ALTERNATOR, None, Severity.UNUSABLE),
+        (Kind.ALTERNATOR, Kind.ALTERNATOR, None),
+        (Kind.ALTERNATOR, Kind.DYNAMODB_LOCAL, Severity.UNUSABLE),
+        (Kind.DYNAMODB_LOCAL, None, Severity.FINDING),
+        (Kind.DYNAMODB_LOCAL, Kind.ALTERNATOR, Severity.UNUSABLE),
+        (Kind.DYNAMODB_LOCAL, Kind.DYNAMODB_LOCAL, None),
+        (Kind.COMPATIBLE, None, Severity.NOTE),
+        (Kind.COMPATIBLE, Kind.ALTERNATOR, Severity.UNUSABLE),
+        (Kind.COMPATIBLE, Kind.DYNAMODB_LOCAL, Severity.FINDING),
     ],
 )
 def test_a_tables_arn_tells_the_server(
     declared: Kind, real: Kind | None, severity: Severity | None
 ) -> None:
-    """What is certain is held against the configuration; what can't be told is said to be so."""
+    """A wrong declaration is a fault with a remedy, whichever kind is declared and whichever
+    answers; what can't be told is said to be so.
+    """
     place = replace(SOURCE, server=declared)
     mirror = replace(MIRROR, source=place)
 
     found = list(of_server(mirror, place, Table({"TableArn": ARNS[real]})))
 
     assert [one.severity for one in found] == ([] if severity is None else [severity])
-    if real is not None and severity is not None:
-        assert f'server = "{real}"' in found[0].remedy
+    if found and severity is not Severity.NOTE:
+        right = real or Kind.COMPATIBLE
+        assert f'server = "{right}"' in found[0].remedy
+        assert f'"{declared}"' in found[0].what
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_is_held_against_every_arn(kind: Kind) -> None:
+    """What a kind's tables are called is known, or no ARN speaks against it."""
+    sure = kind in (Kind.ALTERNATOR, Kind.DYNAMODB_LOCAL)
+
+    assert [real for real, arn in ARNS.items() if denied(kind, arn)] == (
+        [real for real in ARNS if real is not kind] if sure else []
+    )
 
 
 @pytest.mark.parametrize(

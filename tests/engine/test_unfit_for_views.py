@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.engine.test_views import SECRET, Two
 from tests.engine.virtual_time import run
+from tests.engine.writing.test_views import SECRET, Two
 
 from dynamirror.config.model import Guard
 from dynamirror.core.values import Wire

@@ -7,14 +7,15 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.engine.test_recovery import OTHER, Pair, throttle, unreachable
+from tests.engine.held.test_recovery import OTHER, Pair, throttle, unreachable
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import PARKED, SOURCE, TARGET
+from tests.engine.world import PARKED, SOURCE, TARGET, contents
 from tests.event_source_mapping import EventSourceMapping
 from tests.runtimes.test_aws_lambda import Environment
 
 from dynamirror.config.model import Guard, Place, Transport
 from dynamirror.core.values import Wire
+from dynamirror.engine.stream.control import pause, resume
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 
 STORIES = """
@@ -127,5 +128,39 @@ def test_a_known_absence_costs_the_others_no_time() -> None:
         assert asyncio.get_running_loop().time() - began_s < 5
         assert world.lacking(world.other) == ["a", "b"]
         assert OTHER.name in {row["target"]["S"] for row in world.parked}
+
+    run(main)
+
+
+@pytest.mark.parametrize("guard", Guard)
+def test_a_paused_link_gets_nothing_until_it_is_resumed_and_then_all(guard: Guard) -> None:
+    """What is for its target is parked at once, however young; the other target has everything."""
+
+    async def main() -> None:
+        world = Pair(guard, seed=5)
+        functions = Functions(world)
+        world.write_at_random(30, 25)
+        await functions.deliver()
+        await pause(world.checkpoints, by="ada", why="", now_ms=now_ms(), target=OTHER.name)
+        await asyncio.sleep(5)
+        before = contents(world.other, "Stories")
+        world.write_at_random(60, 25)
+        await functions.deliver()
+        await asyncio.sleep(120)
+        world.write_at_random(3, 25)
+        await functions.deliver()
+        assert contents(world.other, "Stories") == before
+        assert world.lacking(world.target) == []
+        assert {row["target"]["S"] for row in world.parked} == {OTHER.name}
+
+        assert await resume(world.checkpoints, OTHER.name)
+        for _ in range(4):
+            await asyncio.sleep(61)
+            world.write_at_random(3, 25)
+            await functions.deliver()
+        await asyncio.sleep(1)
+        assert world.lacking(world.target) == []
+        assert world.lacking(world.other) == []
+        assert world.rows(PARKED) == []
 
     run(main)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.engine.test_recovery import Pair, unreachable
+from tests.engine.held.test_recovery import Pair, unreachable
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import SOURCE, TARGET, create
 

@@ -10,7 +10,7 @@ import click
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.engine.source import stream_of
-from dynamirror.engine.stream.deployed import mapping_of, mappings_of, switch
+from dynamirror.engine.stream.deployed import Mapping, mapping_of, mappings_of, switch
 from dynamirror.errors import ConfigError, DynamirrorError, ServiceError
 from dynamirror.ports import ControlPlane
 from dynamirror.wiring import Wiring
@@ -30,7 +30,7 @@ class NotPausedError(DynamirrorError):
 def function_option(command: F) -> F:
     """Add ``--deployed`` and ``--function``."""
     deployed = click.option(
-        "--deployed", is_flag=True, help="Switch the Lambda function's event source mapping."
+        "--deployed", is_flag=True, help="It is a Lambda function that applies the stream."
     )
     named = click.option(
         "--function", metavar="NAME", help="With --deployed: which, if the stream has several."
@@ -53,6 +53,20 @@ async def switched(
     await switch(plane, mapping, on=on)
     output.say(f"{mirror.link}: delivery to {mapping.function} is {told}", "good")
     return {"link": mirror.link, "paused": not on, "mapping": mapping.id}
+
+
+async def holding(wiring: Wiring, mirror: Mirror, function: str | None) -> Mapping:
+    """Return the mapping of the function that is to hold one target back, and can.
+
+    Raises ConfigError where nothing can be parked, and what ``switched`` raises.
+    """
+    if not mirror.backlog_seconds:
+        raise ConfigError(
+            f"mirror {mirror.name}: with backlog_seconds = 0 a function can't park what is for one"
+            " target: leave --target out, or set backlog_seconds and deploy"
+        )
+    stream = await stream_of(wiring.source(mirror), mirror.source.table, wiring.backoff)
+    return await mapping_of(_plane(wiring, mirror), stream, function)
 
 
 def _plane(wiring: Wiring, mirror: Mirror) -> ControlPlane:

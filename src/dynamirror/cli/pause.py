@@ -9,11 +9,12 @@ import click
 
 from dynamirror.cli.arguments import mirror_option, open_output, reporting, wired
 from dynamirror.cli.controlling import controlled, link_option, links_of, person, target_option
-from dynamirror.cli.mappings import function_option, switched
+from dynamirror.cli.mappings import function_option, holding, switched
 from dynamirror.cli.output import Output
 from dynamirror.config.model import Mirror
 from dynamirror.core.limits import STREAM_RETENTION_S
 from dynamirror.engine.stream.control import obeyed, pause
+from dynamirror.engine.stream.deployed import Mapping
 from dynamirror.runtimes.process import lease_of
 from dynamirror.wiring import Wiring
 
@@ -69,8 +70,10 @@ def command(
 
     With --target only the links to that place pause: what is for it is parked, everything else goes
     on, and it is brought up to date when it is resumed, however late. (Where backlog_seconds is 0
-    nothing can be parked so, and all that is read from the source waits.) With --deployed, the
-    event source mapping of the Lambda function is disabled in the place of that.
+    nothing can be parked so, and all that is read from the source waits.)
+
+    With --deployed it is a Lambda function that pauses: its event source mapping is disabled; with
+    --target too, the function parks what is for that target, from its next deliveries on.
 
     \b
     Example:
@@ -81,22 +84,20 @@ def command(
     Exit status: 0 nothing is applied any more, 2 error, or the engine didn't answer.
     """  # noqa: D301 - click reads the \b
     output = open_output(as_json=as_json, verbose=verbose)
-    if deployed and target:
-        raise click.UsageError("--deployed stops a whole source's delivery: leave --target out")
     wiring = wired(ctx, config, patient=True)
     until: set[str] = set()
 
     async def work(one: Mirror) -> dict[str, Any]:
-        if deployed:
+        if deployed and not target:
             return await switched(wiring, one, output, function, on=False)
         until_ms = None if span_ms is None else wiring.clock() + span_ms
-        answered = await _pause(wiring, output, one, target, why=why, until_ms=until_ms)
+        mapping = await holding(wiring, one, function) if deployed else None
+        told = await _pause(wiring, output, one, target, mapping, why=why, until_ms=until_ms)
         if target and one.backlog_seconds:
             until.add(f"What is for {target} is parked until it is resumed: ")
         elif span_ms is None:
             until.add(f"Resume within {HOURS_MAX:.0f} hours, or history is lost: ")
-        whose = {"link": one.link, "target": target}
-        return {**whose, "paused": True, "engine": answered, "until_ms": until_ms}
+        return {"link": one.link, "target": target, "paused": True, **told, "until_ms": until_ms}
 
     end = controlled(wiring, output, work, mirror=mirror, link=link, target=target)
     for told in sorted(until):
@@ -109,14 +110,19 @@ async def _pause(
     output: Output,
     one: Mirror,
     target: str | None,
+    mapping: Mapping | None,
     *,
     why: str,
     until_ms: int | None,
-) -> bool:
-    """Pause, wait for an engine to obey, and tell whether one runs."""
+) -> dict[str, Any]:
+    """Pause, wait for an engine to obey, and tell whether one runs; of a function, which it is."""
     checkpoints, now_ms = wiring.checkpoints(one), wiring.clock()
     await pause(checkpoints, by=person(), why=why, now_ms=now_ms, until_ms=until_ms, target=target)
+    if mapping is not None:
+        told = f"{mapping.function} parks it, in deliveries that begin 5 s from now or later"
+        output.say(f"{links_of(one, target)}: {told}", "good")
+        return {"mapping": mapping.id}
     answered = await obeyed(checkpoints, lease_of(wiring, one), target)
     told = "paused" if answered else "will be paused once an engine runs; none does"
     output.say(f"{links_of(one, target)}: {told}", "good" if answered else "finding")
-    return answered
+    return {"engine": answered}

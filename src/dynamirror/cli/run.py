@@ -23,6 +23,7 @@ from dynamirror.engine.item_log import show_keys
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.errors import Exit
 from dynamirror.runtimes.process import mirror_all, run
+from dynamirror.runtimes.telemetry import exported
 from dynamirror.runtimes.watching import Watch
 from dynamirror.web.serving import dashboard as dashboard_at
 from dynamirror.web.serving import metrics_of, served
@@ -47,6 +48,7 @@ class Serving:
     metrics: Address | None
     dashboard: Address | None
     writes: bool
+    otel: bool
 
 
 HEADER = (
@@ -66,6 +68,9 @@ HEADER = (
 @reporting
 @click.option("--once", is_flag=True, help="Stop as soon as everything is applied.")
 @click.option("--metrics", type=HostPort(), help="Serve /metrics for Prometheus there.")
+@click.option(
+    "--otel", is_flag=True, help="Export metrics by OpenTelemetry, as the OTEL_ variables say."
+)
 @click.option("--dashboard", type=HostPort(), help="Serve the dashboard there.")
 @click.option(
     "--dashboard-write",
@@ -91,6 +96,7 @@ def command(
     verbose: bool,
     once: bool,
     metrics: Address | None,
+    otel: bool,
     dashboard: Address | None,
     dashboard_write: bool,
     log_format: str,
@@ -120,7 +126,7 @@ def command(
     if dashboard_write and dashboard is None:
         raise click.UsageError("--dashboard-write needs --dashboard HOST:PORT")
     watch = Watch(wired(ctx, config, patient=True), shlex.quote(config))
-    at = Serving(metrics, dashboard, writes=dashboard_write)
+    at = Serving(metrics, dashboard, writes=dashboard_write, otel=otel)
     end = run(_main(wiring, output, watch, at, once=once))
     output.line("end", exit=int(end))
     ctx.exit(end)
@@ -132,6 +138,8 @@ async def _main(wiring: Wiring, output: Output, watch: Watch, at: Serving, *, on
         if at.metrics is not None:
             port = await stack.enter_async_context(served(metrics_of(watch), *at.metrics))
             log.info("metrics: %s/metrics", at.metrics._replace(port=port).url)
+        if at.otel:
+            await stack.enter_async_context(exported(watch))
         if at.dashboard is not None:
             page = dashboard_at(watch, *at.dashboard, writes=at.writes)
             log.info("dashboard: %s", await stack.enter_async_context(page))

@@ -219,7 +219,7 @@ def _beyond(mirrors: Sequence[Declared]) -> Iterator[Problem]:
         guards = {mirror.guard for mirror in declared.mirrors}
         for spot in declared.targets:
             habits = habits_of(spot.place.server)
-            if Guard.LEDGER in guards and not habits.transactions:
+            if Guard.LEDGER in guards and "TransactWriteItems" in habits.lacks:
                 yield Problem(
                     f"{declared.path}.guard",
                     Guard.LEDGER,

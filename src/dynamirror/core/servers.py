@@ -32,8 +32,8 @@ class Habits:
 
     title: str
     """What people call it."""
-    transactions: bool = True
-    """Whether it has TransactWriteItems."""
+    lacks: frozenset[str] = frozenset()
+    """Operations that it doesn't have, of those that a mirror would use."""
     marks_ttl_deletes: bool | None = True
     """Whether a stream tells deletes by time to live from others; None: not every version."""
     puts_in_pairs: bool = False
@@ -54,7 +54,7 @@ _OF = {
     Kind.DYNAMODB: Habits(title="DynamoDB"),
     Kind.ALTERNATOR: Habits(
         title="ScyllaDB Alternator",
-        transactions=False,
+        lacks=frozenset({"TransactWriteItems", "UpdateContinuousBackups"}),
         marks_ttl_deletes=None,  # those since the end of 2025 do (scylladb/scylladb, issue 11523)
         puts_in_pairs=True,
         visible_after_s=10.0,  # alternator_streams_time_window_s, unless changed
@@ -62,7 +62,11 @@ _OF = {
         isolation_tag="system:write_isolation",
         isolation_option="alternator_write_isolation",
     ),
-    Kind.DYNAMODB_LOCAL: Habits(title="DynamoDB Local", scans_by_segment=False),
+    Kind.DYNAMODB_LOCAL: Habits(
+        title="DynamoDB Local",
+        lacks=frozenset({"TagResource", "UpdateContinuousBackups"}),
+        scans_by_segment=False,
+    ),
     Kind.COMPATIBLE: Habits(title="another server", marks_ttl_deletes=None),
 }
 
@@ -78,6 +82,12 @@ _ARNS = {
 def habits_of(kind: Kind) -> Habits:
     """Return what is known of a kind."""
     return _OF[kind]
+
+
+def denied(kind: Kind, table_arn: str) -> bool:
+    """Tell whether a table's ARN is none that a server of this kind would give."""
+    start = next((start for start, one in _ARNS.items() if one is kind), "")
+    return not table_arn.startswith(start)
 
 
 def detected(table_arn: str) -> Kind | None:

@@ -81,6 +81,12 @@ def _absence(mirror: Mirror) -> Iterator[Grant]:
         table=mirror.source.table,
     )
     yield Grant(
+        reason="SeeWhichLinksArePaused",
+        actions=("Query",),
+        place=mirror.source,
+        table=mirror.checkpoints,
+    )
+    yield Grant(
         reason="OneAtATime",
         actions=("DeleteItem", "GetItem", "PutItem"),
         place=mirror.source,

@@ -1,7 +1,8 @@
 """The metrics of a running process: a table of them, and each mirror's samples.
 
 Names and units are Prometheus's conventions ('Metric and label naming'): a prefix, base units,
-``_total`` for counters. Labels are few and never a key: a mirror, its source, a target.
+``_total`` for counters. OpenTelemetry's are derived from them ('General naming considerations',
+'Instrument units'). Labels are few and never a key: a mirror, its source, a target.
 """
 
 from __future__ import annotations
@@ -29,36 +30,76 @@ class Metric(msgspec.Struct, frozen=True):
     name: str
     """Without the prefix; of a counter, with ``_total``."""
     kind: Kind
+    unit: str
+    """By the Unified Code for Units of Measure; in braces what is counted."""
     told: str
     """What it is, in a sentence."""
 
+    @property
+    def dotted(self) -> str:
+        """Its name by OpenTelemetry's conventions, where unit and kind are told beside it."""
+        return "dynamirror." + self.name.removesuffix("_total").removesuffix("_seconds")
+
 
 METRICS = (
-    Metric("state", Kind.GAUGE, "1 for the state that the link is in, 0 for all others."),
-    Metric("lag_seconds", Kind.GAUGE, "Age of the oldest change not applied at the target."),
+    Metric("state", Kind.GAUGE, "{link}", "1 for the state that the link is in, 0 for all others."),
+    Metric("lag_seconds", Kind.GAUGE, "s", "Age of the oldest change not applied at the target."),
     Metric(
         "heartbeat_seconds",
         Kind.GAUGE,
+        "s",
         "What a change made now would need at the least; absent while the target is silent.",
     ),
     Metric(
         "time_left_seconds",
         Kind.GAUGE,
+        "s",
         "Until the stream may trim the oldest change that is not applied.",
     ),
-    Metric("unread_seconds", Kind.GAUGE, "Since the stream was last asked, of the longest wait."),
-    Metric("in_flight_requests", Kind.GAUGE, "Requests sent to the target and not yet answered."),
-    Metric("parked_keys", Kind.GAUGE, "Keys whose changes are parked until they are redriven."),
-    Metric("paused", Kind.GAUGE, "1 while somebody asks that the link be paused."),
-    Metric("write_limit", Kind.GAUGE, "Items a second that may be written; absent: no limit."),
-    Metric("drift_items", Kind.GAUGE, "Items that differed when the tables were last compared."),
-    Metric("verified_timestamp_seconds", Kind.GAUGE, "When the tables were last compared."),
-    Metric("records_read_total", Kind.COUNTER, "Stream records read."),
-    Metric("changes_applied_total", Kind.COUNTER, "Changes applied at the target."),
-    Metric("changes_stale_total", Kind.COUNTER, "Changes refused: late or delivered twice."),
-    Metric("retries_total", Kind.COUNTER, "Changes sent again after a refusal that may pass."),
-    Metric("throttles_total", Kind.COUNTER, "Requests that the target refused for a while."),
-    Metric("conflicts_total", Kind.COUNTER, "Writes that lost a conflict."),
+    Metric(
+        "unread_seconds", Kind.GAUGE, "s", "Since the stream was last asked, of the longest wait."
+    ),
+    Metric(
+        "in_flight_requests",
+        Kind.GAUGE,
+        "{request}",
+        "Requests sent to the target and not yet answered.",
+    ),
+    Metric(
+        "parked_keys", Kind.GAUGE, "{key}", "Keys whose changes are parked until they are redriven."
+    ),
+    Metric("paused", Kind.GAUGE, "{link}", "1 while somebody asks that the link be paused."),
+    Metric(
+        "write_limit",
+        Kind.GAUGE,
+        "{item}/s",
+        "Items a second that may be written; absent: no limit.",
+    ),
+    Metric(
+        "drift_items",
+        Kind.GAUGE,
+        "{item}",
+        "Items that differed when the tables were last compared.",
+    ),
+    Metric("verified_timestamp_seconds", Kind.GAUGE, "s", "When the tables were last compared."),
+    Metric("records_read_total", Kind.COUNTER, "{record}", "Stream records read."),
+    Metric("changes_applied_total", Kind.COUNTER, "{change}", "Changes applied at the target."),
+    Metric(
+        "changes_stale_total", Kind.COUNTER, "{change}", "Changes refused: late or delivered twice."
+    ),
+    Metric(
+        "retries_total",
+        Kind.COUNTER,
+        "{change}",
+        "Changes sent again after a refusal that may pass.",
+    ),
+    Metric(
+        "throttles_total",
+        Kind.COUNTER,
+        "{request}",
+        "Requests that the target refused for a while.",
+    ),
+    Metric("conflicts_total", Kind.COUNTER, "{write}", "Writes that lost a conflict."),
 )
 
 Labels = tuple[tuple[str, str], ...]

@@ -149,7 +149,8 @@ class Function:
             # What the other guards can't refuse, a redrive looks for when it is done.
             hold = mirror.on_poison is OnPoison.PARK or mirror.guard is Guard.ITEM
             appliers = await links.open(epoch, outcome.failed, hold=hold)
-            await warm.outages.meet([leg for one in appliers for leg in one.legs], wanted)
+            legs = [leg for one in appliers for leg in one.legs]
+            await warm.outages.meet(legs, wanted, await warm.held_back())
             return appliers
 
         appliers: list[Applier] | None = None

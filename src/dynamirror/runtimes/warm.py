@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from secrets import token_hex
 
 from dynamirror.config.model import Mirror
@@ -15,13 +16,16 @@ from dynamirror.engine.held.outages import Outages
 from dynamirror.engine.item_log import log_item
 from dynamirror.engine.station import Station
 from dynamirror.engine.stream.lease import Lease
-from dynamirror.errors import HeldError, ServiceError
+from dynamirror.errors import HeldError, NotFoundError, ServiceError
 from dynamirror.wiring import Wiring
 
 CATCH_UP_S = 5.0
 """What one invocation gives to parked keys: so much later the shard's next changes are applied."""
 
 CATCH_UP_S_MIN = 1.0
+
+OBEY_MS = 5_000
+"""Time between two looks at which links are paused."""
 
 LOOK_MS = 60_000
 """Time between two looks for parked keys; the first is after a cold start's first delivery."""
@@ -38,8 +42,27 @@ class Warm:
         self._wiring = wiring
         self._mirror = mirror
         self._due_ms = 0
+        self._held_back: Collection[str] = ()
+        self._obeyed_ms: int | None = None
         # A name of its own: environments look alike, down to their host's name.
         self._owner = f"function {token_hex(8)}"
+
+    async def held_back(self) -> Collection[str]:
+        """Return the targets whose links are paused, as it was told a moment ago at most.
+
+        Where changes can't be parked, none is: such a pause is for engines.
+        """
+        if not self._mirror.backlog_seconds:
+            return ()
+        now_ms = self._wiring.clock()
+        if self._obeyed_ms is None or now_ms - self._obeyed_ms >= OBEY_MS:
+            try:
+                known = await self._wiring.checkpoints(self._mirror).load(positions=False)
+                self._held_back = known.held_back(now_ms)
+            except NotFoundError:
+                self._held_back = ()  # guard ``order`` does without: nobody can have paused a link
+            self._obeyed_ms = now_ms
+        return self._held_back
 
     async def catch_up(self, left_s: float) -> None:
         """Redrive keys whose target was away and is back, as far as time allows.
@@ -52,8 +75,11 @@ class Warm:
         self._due_ms = now_ms + LOOK_MS
         try:
             async with asyncio.timeout(time_s):
+                held_back = await self.held_back()
                 targets = [
-                    name for name in await self._waited_for() if not self.outages.is_away(name)
+                    name
+                    for name in await self._waited_for()
+                    if not (name in held_back or self.outages.is_away(name))
                 ]
                 if targets and not await self._redrive(targets, time_s * 2 / 3):
                     self._due_ms = 0

@@ -79,6 +79,14 @@ class Shape(msgspec.Struct, frozen=True):
             )
         return {**shown, **self.set}
 
+    def called(self, name: str) -> str | None:
+        """Return what an attribute is called as the target sees it; None: it doesn't, or not as it
+        was.
+        """
+        if name in self.set:
+            return name
+        return self.rename.get(name, name) if self._keeps(name) and name not in self.mask else None
+
     @property
     def hashes(self) -> bool:
         """Whether it needs a secret."""

@@ -1,4 +1,5 @@
-"""Targets that are away, for a function: it sees only one delivery, and remembers a little.
+"""Targets that are away or held back, for a function: it sees only one delivery, and remembers a
+little.
 
 A delivery tells by its own age how long things have stood still: once its oldest change is older
 than ``backlog_seconds`` and a target takes nothing of it, what that target lacks is parked, and the
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dynamirror.core.record import StreamRecord
+from dynamirror.engine.held.parking import HELD_BACK
 from dynamirror.engine.writing.apply import Applier
 from dynamirror.errors import ServiceError, TransientError
 from dynamirror.ports import Clock
@@ -47,11 +49,20 @@ class Outages:
         """Tell whether a target was away when it was tried last."""
         return target in self._asked_ms
 
-    async def meet(self, legs: Sequence[Applier], records: Sequence[StreamRecord]) -> None:
-        """Before a delivery: leave those that were away a moment ago, and still are."""
+    async def meet(
+        self,
+        legs: Sequence[Applier],
+        records: Sequence[StreamRecord],
+        held_back: Collection[str] = (),
+    ) -> None:
+        """Before a delivery: leave those whose link is paused, and those that were away a moment
+        ago, and still are.
+        """
         for leg in legs:
             name = leg.target.name
-            if name in self._asked_ms and records:
+            if name in held_back:
+                leg.leave(HELD_BACK)
+            elif name in self._asked_ms and records:
                 if self._clock() - self._asked_ms[name] >= PROBE_MS:
                     await self._ask(leg, records[0])
                 if name in self._asked_ms:

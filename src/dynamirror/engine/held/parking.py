@@ -26,7 +26,13 @@ from dynamirror.core.values import Key, Wire, key_of, row_key
 from dynamirror.engine.held.parked import Parked
 from dynamirror.engine.item_log import log_item
 from dynamirror.engine.retry import Backoff
-from dynamirror.errors import ConditionFailedError, DynamirrorError, PoisonError, ServiceError
+from dynamirror.errors import (
+    ConditionFailedError,
+    DynamirrorError,
+    PoisonError,
+    ServiceError,
+    TransientError,
+)
 from dynamirror.ports import Clock, DynamoDB
 
 NEWEST_MAX = 10_000
@@ -34,6 +40,8 @@ NEWEST_MAX = 10_000
 
 PAUSED = "Paused"
 """The code under which changes are shelved whose target is not away: its link is paused."""
+
+HELD_BACK = TransientError(PAUSED, "its link was paused")
 
 OnLeft = Callable[[StreamRecord, str, DynamirrorError], None]
 """Told of a copied item, the target's short name, and why it can't be there."""

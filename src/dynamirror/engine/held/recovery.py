@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from dynamirror.core.values import Wire
-from dynamirror.engine.held.parking import PAUSED, Parking
+from dynamirror.engine.held.parking import HELD_BACK, Parking
 from dynamirror.engine.held.redrive import Ear, Interrupted, Redriver
 from dynamirror.engine.item_log import log_item
 from dynamirror.engine.writing.apply import Applier
@@ -43,8 +43,6 @@ HELD_S = 10.0
 """Time until we try again to redrive what somebody else redrives just now."""
 
 BEFORE = TransientError("Away", "it was away when the process before this one ended")
-
-HELD_BACK = TransientError(PAUSED, "its link was paused")
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +202,8 @@ class Recovery:
             elif watch.overdue and not leg.away:
                 self._leave(watch)
             wait_s = PROBE_S if leg.away and not watch.held_back else LOOK_S
-            if not leg.away and not watch.paused and self._parking.shelved(watch.name):
+            idle = leg.away or watch.paused or self._redriver.busy
+            if not idle and self._parking.shelved(watch.name):
                 wait_s = await self._redrive(watch)
             await asyncio.sleep(wait_s)
 

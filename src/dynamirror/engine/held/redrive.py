@@ -93,6 +93,11 @@ class Redriver:
         self._changes = 0
         self._ear = Ear()
 
+    @property
+    def busy(self) -> bool:
+        """Whether it redrives one target just now, for which another would wait."""
+        return self._turn.locked()
+
     async def run(
         self,
         on_key: Callable[[Redriven], None],

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from dynamirror.config.model import Deletes, Mirror, Place, Side
+from dynamirror.core.servers import habits_of
 from dynamirror.core.values import Wire
 from dynamirror.engine.source import Table
 from dynamirror.engine.tables.findings import Finding, Severity, bare, label
@@ -19,6 +20,7 @@ from dynamirror.engine.tables.schema import (
     ON_DEMAND,
     billing,
     definitions,
+    expiry_seen,
     index_of,
     kms_key,
     limits,
@@ -76,15 +78,18 @@ def differences(mirror: Mirror, target: Place, model: Seen, copy: Seen) -> list[
         return []
     view = mirror.views.get(target.name)
     reshaped = view is not None and bool(view.key or view.shape.rename)
-    return [
+    lacks = habits_of(target.server).lacks
+    found = [
         *_billing(model.table.description, copy.table.description),
         *([] if reshaped else _indexes(model.table, copy.table)),
-        *_expiry(mirror, model, copy),
+        *_expiry(mirror, expiry_seen(view, model.expires_by), copy),
         *_recovery(model, copy),
         *_switches(model.table.description, copy.table.description),
         *_tags(model.tags, copy.tags),
         *_encryption(model.table.description, copy.table.description),
     ]
+    # What a server can't do is no difference: there is nothing that anybody could do about it.
+    return [one for one in found if not lacks.intersection(step.operation for step in one.mend)]
 
 
 def _billing(model: Wire, copy: Wire) -> Iterator[Difference]:
@@ -168,9 +173,11 @@ def _other_index(kind: str, name: str, remedy: str) -> Difference:
     )
 
 
-def _expiry(mirror: Mirror, model: Seen, copy: Seen) -> Iterator[Difference]:
-    """Yield that a table doesn't expire items by itself; one that does is ``needs``' to judge."""
-    name = model.expires_by
+def _expiry(mirror: Mirror, name: str | None, copy: Seen) -> Iterator[Difference]:
+    """Yield that a table doesn't expire items by itself; one that does is ``needs``' to judge.
+
+    ``name``: by which attribute it should.
+    """
     if name is None or copy.expires_by is not None or mirror.ttl_deletes is Deletes.IGNORE:
         return
     specification = {"Enabled": True, "AttributeName": name}

@@ -16,7 +16,7 @@ from dynamirror.engine.source import Table
 from dynamirror.engine.stream.checkpoints import Known
 from dynamirror.engine.stream.history import why_lost
 from dynamirror.engine.tables.findings import Finding, Severity, found, label
-from dynamirror.engine.tables.schema import ON_DEMAND, billing, keys_seen, write_units
+from dynamirror.engine.tables.schema import ON_DEMAND, billing, expiry_seen, keys_seen, write_units
 from dynamirror.engine.writing.viewed import changed_views
 from dynamirror.errors import HistoryLostError
 
@@ -204,11 +204,14 @@ def of_expiries(mirror: Mirror, target: Place, mine: str, theirs: str) -> Iterat
     if not theirs:
         return
     what = f"time to live is on ({theirs!r}): the target deletes items on its own"
+    wanted = expiry_seen(mirror.views.get(target.name), mine)
     if mirror.ttl_deletes is Deletes.IGNORE:
         remedy = 'turn it off, or set ttl_deletes = "mirror"'
         yield found(Severity.FINDING, target, f'{what}, despite ttl_deletes = "ignore"', remedy)
-    elif mine != theirs:
+    elif wanted != theirs:
         told = "has none" if not mine else f"goes by {mine!r}"
+        if mine and wanted != mine:
+            told += f", here {wanted!r}" if wanted else ", which is not in the view"
         remedy = "turn it off at the target, or on alike at the source"
         yield found(Severity.FINDING, target, f"{what}, while the source {told}", remedy)
     else:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from dynamirror.config.model import Deletes, Mirror, Place, Transport
+from dynamirror.core.servers import habits_of
 from dynamirror.core.values import Wire
 from dynamirror.engine.source import Table
 from dynamirror.engine.tables.drift import copies, differences, recovery_like
@@ -30,7 +31,7 @@ from dynamirror.engine.tables.needs import (
     wrong_expiry,
     wrong_keys,
 )
-from dynamirror.engine.tables.schema import creation, keys_seen, left_behind, of_ours
+from dynamirror.engine.tables.schema import creation, expiry_seen, keys_seen, left_behind, of_ours
 from dynamirror.errors import DynamirrorError
 
 # One after another: a table must be there before its stream or expiry can be set.
@@ -144,21 +145,34 @@ class _Planner:
         view = mirror.views.get(target.name)
         keys = keys_seen(view, source.table) if view is not None else None
         request = creation(source.table.description, keys)
-        if source.tags:
+        habits = habits_of(target.server)
+        if source.tags and "TagResource" not in habits.lacks:
             request["Tags"] = [
                 {"Key": name, "Value": source.tags[name]} for name in sorted(source.tags)
             ]
         where = f"like {label(mirror.source)}{', for its view' if keys else ''}"
         self._step(mirror, spot(target), f"create table {label(target)} {where}", **request)
-        expires_by = source.expires_by if mirror.ttl_deletes is Deletes.MIRROR else None
+        expires_by = expiry_seen(view, source.expires_by)
+        if mirror.ttl_deletes is Deletes.IGNORE:
+            expires_by = None
         if expires_by is not None:
             self._expire(mirror, spot(target), expires_by)
-        if source.recovery is not None and source.recovery.on:
+        recovers = source.recovery is not None and source.recovery.on
+        if recovers and "UpdateContinuousBackups" not in habits.lacks:
             change = recovery_like(source)
             sentence = f"{change.sentence} of {label(target)}"
             self._step(mirror, spot(target), sentence, change.operation, **change.request)
         looked = (("tags", source.tags), ("point-in-time recovery", source.recovery))
         untold = [f"{what}, which can't be seen here" for what, told in looked if told is None]
+        lost = (
+            ("tags", "TagResource", source.tags),
+            ("point-in-time recovery", "UpdateContinuousBackups", recovers),
+        )
+        untold += [
+            f"{what}, which {habits.title} does not have"
+            for what, operation, there in lost
+            if there and operation in habits.lacks
+        ]
         for what in (*untold, *left_behind(source.table.description, keys)):
             self.findings.append(found(Severity.NOTE, target, f"not copied: {what}"))
         made = Table({**request, "TableName": target.table})

@@ -99,6 +99,13 @@ def keys_seen(view: View, table: Table) -> Wire | None:
     }
 
 
+def expiry_seen(view: View | None, name: str | None) -> str | None:
+    """Return what a target that sees a view calls the attribute by which the source's items expire;
+    None: none do, or it isn't in the view.
+    """
+    return name and (name if view is None else view.shape.called(name))
+
+
 def of_ours(keys: tuple[str, ...]) -> Wire:
     """Return CreateTable's members, but for the name, for a table of our own."""
     return {

@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dynamirror.config.model import Deletes, Guard, Mirror, Place, Side
-from dynamirror.core.servers import SAFE_ISOLATION, Kind, detected, habits_of
+from dynamirror.core.servers import SAFE_ISOLATION, Kind, denied, detected, habits_of
 from dynamirror.engine.source import Table
 from dynamirror.engine.tables.findings import Finding, Severity, found
 
 
 def of_server(mirror: Mirror, place: Place, table: Table) -> Iterator[Finding]:
     """Yield that a place's server is another than declared, and what its kind means."""
-    kind = detected(str(table.description.get("TableArn", "")))
+    arn = str(table.description.get("TableArn", ""))
+    kind = detected(arn)
+    said = f'and the configuration says "{place.server}"'
+    # Streams of the one read as the other's: a change would get lost in a two-way mirror.
+    streams = Severity.UNUSABLE if Kind.ALTERNATOR in (kind, place.server) else Severity.FINDING
     if kind is not None and kind is not place.server:
         yield found(
-            Severity.UNUSABLE if kind is Kind.ALTERNATOR else Severity.NOTE,
+            streams,
             place,
-            f'this is {habits_of(kind).title}, and the configuration says "{place.server}"',
+            f"this is {habits_of(kind).title}, {said}",
             f'set server = "{kind}" for this place',
+        )
+    elif kind is None and denied(place.server, arn):
+        yield found(
+            streams,
+            place,
+            f"this is not {habits_of(place.server).title}, {said}",
+            f'set server = "{Kind.COMPATIBLE}" for this place, or "{Kind.DYNAMODB}" if it is that',
         )
     elif kind is None and place.server is Kind.COMPATIBLE:
         yield found(

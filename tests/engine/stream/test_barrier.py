@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from tests.engine.test_follow import pass_s
+from tests.engine.stream.test_follow import pass_s
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import SOURCE, TARGET, World, change
 

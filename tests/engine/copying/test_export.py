@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from tests.engine.copying.test_backfill import backfill, end, started
+from tests.engine.copying.test_resume import Killed
 from tests.engine.exported import ARN, Made
-from tests.engine.test_backfill import backfill, end, started
-from tests.engine.test_resume import Killed
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import World, item, key
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.engine.regions import SIMPLE, SOURCE, TARGET, Regions
-from tests.engine.test_preflight import checked
-from tests.engine.test_provision import RICH
+from tests.engine.tables.test_preflight import checked
+from tests.engine.tables.test_provision import RICH
 
 from dynamirror.config.model import Deletes, Side
 from dynamirror.core.values import Wire

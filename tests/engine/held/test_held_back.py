@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.engine.test_recovery import OTHER, Pair, Running, away, until
+from tests.engine.held.test_recovery import OTHER, Pair, Running, away, throttle, until
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import PARKED, contents
+from tests.engine.world import PARKED, TARGET, contents
 
 from dynamirror.config.model import Guard
 from dynamirror.core.facts import LinkReport
@@ -170,5 +170,33 @@ def test_a_redrive_leaves_what_is_parked_for_a_paused_link() -> None:
             assert left
             assert all(isinstance(error, HeldBackError) for error in left)
             assert contents(world.other, "Stories") == before
+
+    run(main)
+
+
+def test_a_target_whose_turn_has_not_come_can_be_paused_at_once() -> None:
+    """Another's parked keys may take hours; nobody waits for these but its own."""
+
+    async def main() -> None:
+        world = Pair()
+        world.target.before = world.other.before = throttle
+        async with Running(world) as engine:
+            for number in range(400):
+                world.put(f"key {number}")
+            await until(lambda: len(away(engine)) == 2)
+            await asyncio.sleep(10)
+
+            async def slow(_: str, __: bytes) -> None:
+                await asyncio.sleep(5)
+
+            world.target.before = slow
+            await asyncio.sleep(20)
+            world.other.before = None
+            await asyncio.sleep(20)
+            asked_ms = now_ms()
+            assert await ask(world)
+            assert now_ms() - asked_ms < 5_000
+            waiting = {link.target: link.waiting_keys for link in away(engine)}
+            assert 0 < waiting[TARGET.name] < waiting[OTHER.name] == 400
 
     run(main)

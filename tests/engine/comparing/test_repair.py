@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
-from tests.engine.test_backfill import Through, end, started
+from tests.engine.copying.test_backfill import Through, end, started
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import PARKED as PARKED_TABLE
 from tests.engine.world import TARGET, Faults, World, contents, item, key

@@ -6,8 +6,8 @@ import asyncio
 from random import Random
 
 import pytest
-from tests.engine.test_backfill import end
-from tests.engine.test_resume import Killed
+from tests.engine.copying.test_backfill import end
+from tests.engine.copying.test_resume import Killed
 from tests.engine.virtual_time import now_ms, run
 
 from dynamirror.config.load import load

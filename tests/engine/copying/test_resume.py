@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.engine.test_backfill import Through, backfill, end, started, table_bytes
+from tests.engine.copying.test_backfill import Through, backfill, end, started, table_bytes
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import SOURCE, World
 

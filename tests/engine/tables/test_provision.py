@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.engine.regions import BACKOFF, SIMPLE, TARGET, Regions
+from tests.imitation import imitated
 
-from dynamirror.config.model import Deletes, Guard, Place
+from dynamirror.config.model import Deletes, Guard, Place, Transport
+from dynamirror.core.servers import Kind, habits_of
 from dynamirror.core.view.lens import View
+from dynamirror.core.view.shape import Hiding, Mask, Shape
 from dynamirror.core.view.template import Template
 from dynamirror.engine.tables.building import UnreadyError, carry_out
 from dynamirror.engine.tables.findings import Severity
 from dynamirror.engine.tables.provision import PHASES, NoSourceError
+from dynamirror.ports import DynamoDB
 
 RICH = {
     "KeySchema": [
@@ -109,6 +114,80 @@ def test_an_on_demand_source_makes_an_on_demand_target() -> None:
 
     assert create.request["BillingMode"] == "PAY_PER_REQUEST"
     assert "ProvisionedThroughput" not in create.request
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        (Kind.ALTERNATOR, ["point-in-time recovery"]),
+        (Kind.DYNAMODB_LOCAL, ["point-in-time recovery", "tags"]),
+    ],
+)
+def test_what_a_target_can_not_have_is_told_and_not_tried(kind: Kind, lost: list[str]) -> None:
+    """A target on a server that lacks an operation is made without; neither a second init, a mend
+    nor a check asks for more.
+    """
+    regions = Regions(targets=(replace(TARGET, server=kind),))
+    regions.source(Tags=[{"Key": "team", "Value": "stories"}])
+    regions.us.perform(
+        "UpdateContinuousBackups",
+        {
+            "TableName": "Stories",
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+        },
+    )
+    there = imitated(kind, regions.eu, clock=lambda: regions.now_ms)
+
+    def api_of(place: Place, _: Transport = Transport.NATIVE) -> DynamoDB:
+        return there if place.region == TARGET.region else regions.us
+
+    regions.api_of = api_of  # type: ignore[method-assign, assignment]
+    told = [one.what for one in regions.plan().findings]
+
+    regions.init()
+
+    for what in ("point-in-time recovery", "tags"):
+        note = f"not copied: {what}, which {habits_of(kind).title} does not have"
+        assert (note in told) is (what in lost)
+    assert regions.plan(mend=True).steps == ()
+    assert regions.plan(mend=True).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (Shape(), "until"),
+        (Shape(rename={"until": "gone_at"}), "gone_at"),
+        (Shape(exclude=frozenset({"until"})), None),
+        (Shape(include=frozenset({"text"})), None),
+        (Shape(mask={"until": Mask(Hiding.REDACT)}), None),
+        (Shape(set={"until": {"N": "1900000000"}}), "until"),
+    ],
+)
+def test_a_target_expires_items_by_what_its_view_calls_it(
+    shape: Shape, expected: str | None
+) -> None:
+    """Renamed it goes by the new name; where the view leaves it out or hides it, nothing expires;
+    a second init and a mend agree.
+    """
+    regions = Regions(views={"eu-west-1": View(shape=shape)})
+    regions.source()
+    specification = {"Enabled": True, "AttributeName": "until"}
+    regions.us.perform(
+        "UpdateTimeToLive", {"TableName": "Stories", "TimeToLiveSpecification": specification}
+    )
+
+    regions.init()
+
+    assert regions.expires_by(regions.eu, "Stories") == expected
+    assert regions.plan(mend=True).steps == ()
+    if expected is not None:
+        specification["Enabled"], specification["AttributeName"] = False, expected
+        regions.eu.perform(
+            "UpdateTimeToLive", {"TableName": "Stories", "TimeToLiveSpecification": specification}
+        )
+        regions.init(mend=True)
+        assert regions.expires_by(regions.eu, "Stories") == expected
 
 
 def test_a_target_that_keeps_expired_items_does_not_expire_them_itself() -> None:

@@ -9,6 +9,8 @@ from tests.engine.regions import SIMPLE, Regions
 
 from dynamirror.config.model import Deletes, Guard
 from dynamirror.core.values import Wire
+from dynamirror.core.view.lens import View
+from dynamirror.core.view.shape import Shape
 from dynamirror.engine.tables.findings import Finding, Severity
 from dynamirror.engine.tables.preflight import Checked, Preflight
 from dynamirror.errors import AccessDeniedError
@@ -231,6 +233,23 @@ def test_expiry_on_both_sides_is_explained() -> None:
 
     assert grave(found) == []
     assert any("deletes items on its own" in one.what for one in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("there", "fault"),
+    [("gone_at", ""), ("until", "goes by 'until', here 'gone_at'"), ("other", "here 'gone_at'")],
+)
+def test_a_target_expires_by_the_name_in_its_view(there: str, fault: str) -> None:
+    """Time to live by the attribute that the view renames is alike; by another it is a finding."""
+    regions = ready(views={"eu-west-1": View(shape=Shape(rename={"until": "gone_at"}))})
+    expire(regions, "until", there)
+
+    found = grave(checked(regions))
+
+    assert [one.what for one in found if "time to live" in one.what and fault in one.what] == [
+        one.what for one in found
+    ]
+    assert bool(found) is bool(fault)
 
 
 def test_a_target_that_must_keep_expired_items_may_not_expire_them() -> None:

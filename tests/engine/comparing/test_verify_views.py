@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.engine.test_views import SECRET, VIEWS, Two
 from tests.engine.virtual_time import run
+from tests.engine.writing.test_views import SECRET, VIEWS, Two
 
 from dynamirror.config.model import Guard
 from dynamirror.core.values import Wire
