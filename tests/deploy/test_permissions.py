@@ -138,17 +138,17 @@ def strict() -> Iterator[str]:
         yield server.url
 
 
-def resolved(value: Any, region: str) -> Any:
+def resolved(value: Any, region: str, account: str = ACCOUNT) -> Any:
     """Return a part of a template as it is in a stack of a region."""
     match value:
         case {"Fn::Sub": str(text)}:
-            for name, meant in (("Partition", "aws"), ("AccountId", ACCOUNT), ("Region", region)):
+            for name, meant in (("Partition", "aws"), ("AccountId", account), ("Region", region)):
                 text = text.replace(f"${{AWS::{name}}}", meant)
             return text
         case dict():
-            return {key: resolved(each, region) for key, each in value.items()}
+            return {key: resolved(each, region, account) for key, each in value.items()}
         case list():
-            return [resolved(each, region) for each in value]
+            return [resolved(each, region, account) for each in value]
     return value
 
 
