@@ -174,7 +174,11 @@ def test_what_is_read_meanwhile_is_checkpointed_and_survives_the_process() -> No
             assert link.away_since_ms is not None
             await world.write(20)
             assert engine.report().lag_ms < 3_000
-        world.other.before = None
+
+        async def late(_: str, __: bytes) -> None:
+            await asyncio.sleep(8)
+
+        world.other.before = late  # all else is done before it has answered
         consumer = world.consumer("third", dead=("me", "next"))
         await consumer.run(once=True)
         assert world.lacking(world.other) == []
