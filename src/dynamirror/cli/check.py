@@ -20,9 +20,10 @@ from dynamirror.errors import Exit
 def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) -> None:
     """Look whether every mirror can run, and say what to mend if not.
 
-    Looks at streams, key schemas, time to live, capacity, a sample of items, dynamirror's own
-    tables, and tries every permission the mirror needs. Changes nothing: writes are tried on a
-    condition that can never hold. Ends with what a million changes would cost.
+    Looks at streams, key schemas, time to live, capacity, a sample of items, through the
+    targets' views, dynamirror's own tables, and tries every permission the mirror needs. Changes
+    nothing: writes are tried on a condition that can never hold. Ends with what a million changes
+    would cost.
 
     \b
     Example:
@@ -36,7 +37,12 @@ def command(ctx: click.Context, config: str, *, as_json: bool, verbose: bool) ->
 
     async def work(mirror: Mirror) -> Exit:
         preflight = Preflight(
-            mirror, wiring.api, wiring.checkpoints(mirror), wiring.plane, clock=wiring.clock
+            mirror,
+            wiring.api,
+            wiring.checkpoints(mirror),
+            wiring.plane,
+            clock=wiring.clock,
+            views_of=lambda: wiring.links(mirror).views,
         )
         done[mirror.title] = checked = await preflight.run()
         return _exit(checked)

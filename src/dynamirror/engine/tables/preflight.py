@@ -17,7 +17,7 @@ from dynamirror.core.values import Wire
 from dynamirror.engine.retry import Backoff
 from dynamirror.engine.source import Table
 from dynamirror.engine.stream.checkpoints import Checkpoints
-from dynamirror.engine.tables import sample
+from dynamirror.engine.tables import sample, through
 from dynamirror.engine.tables.charges import Cost, cost
 from dynamirror.engine.tables.drift import copies, differences
 from dynamirror.engine.tables.findings import Finding, Severity, found, label
@@ -39,6 +39,7 @@ from dynamirror.engine.tables.needs import (
 from dynamirror.engine.tables.servers import of_isolation, of_server
 from dynamirror.engine.tables.surroundings import Surroundings
 from dynamirror.engine.tables.trials import Trials, trial_key
+from dynamirror.engine.writing.views import TargetViews
 from dynamirror.errors import (
     AccessDeniedError,
     DynamirrorError,
@@ -79,8 +80,12 @@ class Preflight:
         plane_of: Callable[[Place], ControlPlane | str],
         *,
         clock: Clock,
+        views_of: Callable[[], TargetViews] = dict,
     ) -> None:
-        """``plane_of``: gives a place's other services, or says why they can't be asked."""
+        """``plane_of``: gives a place's other services, or says why they can't be asked;
+        ``views_of``: gives the views, or raises ConfigError where they can't be had here.
+        """
+        self._views_of = views_of
         self._plane_of = plane_of
         self._targets: dict[Place, tuple[DynamoDB, Table]] = {}
         self._mirror = mirror
@@ -101,6 +106,7 @@ class Preflight:
             self._found += of_source(mirror, source)
             items = await self._sample()
             self._found += sample.findings(mirror, items)
+            self._found += through.findings(mirror, self._views_of, items, source.key_names)
             await self._isolation(mirror.source, source)
             await self._stream(source)
         await asyncio.gather(*(self._target(target, source) for target in mirror.targets))
