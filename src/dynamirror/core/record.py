@@ -72,6 +72,8 @@ class Page(msgspec.Struct, frozen=True):
     """None: the shard is closed and this was its end."""
     digits: int = 0
     """To how many digits the server pads sequence numbers with zeros, if it does."""
+    size: int = 0
+    """Bytes of the answer, which its records' images are views of."""
 
 
 def record_of(wire: Wire) -> StreamRecord:
@@ -139,7 +141,7 @@ def page_of(answer: bytes) -> Page:
         records = [_of_api(record) for record in page.Records]
         last = page.Records[-1].dynamodb.SequenceNumber if records else ""
         digits = len(last) if last.startswith("0") else 0
-        return Page(records, page.NextShardIterator, digits)
+        return Page(records, page.NextShardIterator, digits, len(answer))
     except (msgspec.DecodeError, ValueError) as error:
         raise MalformedRecordError(f"an answer of GetRecords that can't be read: {error}") from None
 

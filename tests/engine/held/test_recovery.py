@@ -158,6 +158,21 @@ def test_the_other_target_goes_on_and_the_one_that_was_away_has_it_all(
     run(main)
 
 
+def test_one_that_takes_nothing_delays_no_other_even_before_it_counts_as_away() -> None:
+    """However many pages of the stream wait for it: each is but a few changes."""
+
+    async def main() -> None:
+        world = Pair()
+        world.other.before = unreachable
+        async with Running(world) as engine:
+            for _ in range(2 * BACKLOG_S - 10):
+                await world.write(1)
+                await until(lambda: not world.lacking(world.target), 2)
+            assert not away(engine)
+
+    run(main)
+
+
 def test_what_is_read_meanwhile_is_checkpointed_and_survives_the_process() -> None:
     """The next process finds the parked keys, asks the target at once, and redrives them."""
 

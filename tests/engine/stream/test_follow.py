@@ -16,6 +16,7 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import decode, encode
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.engine.stream.follow import Follower
+from dynamirror.engine.stream.room import RECORD_BYTES
 from dynamirror.engine.stream.shard import Reading
 from dynamirror.errors import (
     ExpiredIteratorError,
@@ -267,7 +268,7 @@ def test_an_iterator_that_expires_is_asked_for_again_from_where_we_are() -> None
     async def main() -> None:
         world = World()
         world.target.before = Faults(1, 1.0).before
-        consumer = world.consumer(reading=Reading(pages_max=1))
+        consumer = world.consumer(reading=Reading(backlog_bytes=1))
         async with Running(consumer):
             for number in range(10):
                 world.put("a", number)
@@ -523,16 +524,18 @@ def test_a_record_that_is_none_stops_and_says_so() -> None:
     run(main)
 
 
-def test_pages_in_memory_are_limited_over_all_shards() -> None:
+def test_what_is_in_memory_is_limited_over_all_shards() -> None:
+    """By its size, so that many pages of few records are no reason to stop."""
+
     async def main() -> None:
         world = World(shards=4)
         world.target.before = Faults(1, 1.0).before
-        consumer = world.consumer(reading=Reading(pages_max=3))
+        consumer = world.consumer(reading=Reading(backlog_bytes=100 * RECORD_BYTES))
         async with Running(consumer):
             for _ in range(20):
-                world.write_at_random(20, 50)
+                world.write_at_random(10, 50)
                 await asyncio.sleep(2)
-            assert consumer.report().records <= 3 * 20
+            assert 50 < consumer.report().records <= 100
             world.target.before = None
             await asyncio.sleep(120)
             assert world.differences() == []

@@ -15,6 +15,7 @@ from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import Wire, encode
 from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.stream.checkpoints import Checkpoints, Known
+from dynamirror.engine.stream.room import Room
 from dynamirror.engine.stream.shard import HandOver, Reading, ShardReader
 from dynamirror.errors import HistoryLostError, NotFoundError
 from dynamirror.ports import Clock, DynamoDB
@@ -60,7 +61,7 @@ class Follower:
         self._shards: dict[str, Shard] = {}
         self._saved: dict[str, Position] = dict(known.positions)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._pages = asyncio.Semaphore(self._reading.pages_max)
+        self._room = Room(self._reading.backlog_bytes)
         self._gate = asyncio.Event()
         self._gate.set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -235,7 +236,7 @@ class Follower:
                 self._hand_over,
                 clock=self._clock,
                 gate=self._gate,
-                pages=self._pages,
+                room=self._room,
                 reading=self._reading,
                 backoff=self._backoff,
             )

@@ -1,4 +1,4 @@
-"""Read one shard from its position to its end, a few pages ahead of what is applied."""
+"""Read one shard from its position to its end, ahead of what is applied as far as there is room."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dynamirror.core.record import Page, StreamRecord, page_of
 from dynamirror.core.servers import Kind, habits_of
 from dynamirror.core.values import Wire, decode, encode
 from dynamirror.engine.retry import Backoff, persist
+from dynamirror.engine.stream.room import Room, weight_of
 from dynamirror.errors import (
     ExpiredIteratorError,
     HistoryLostError,
@@ -40,8 +41,8 @@ class Reading:
     records follow: API reference, GetRecords)."""
     quiet_s: float = 60.0
     """After so long with nothing but empty answers we believe that there was nothing to read."""
-    pages_max: int = 16
-    """Pages of all shards together that are read and not yet applied; a page is at most 1 MB."""
+    backlog_bytes: int = 64 * 1024 * 1024
+    """Memory for what is read of all shards together and not yet applied at every target."""
     discover_s: float = 10.0
     """Time between two looks for new shards, but for those that follow a shard's end at once."""
     visible_after_s: float = 0.0
@@ -92,7 +93,7 @@ class ShardReader:
         *,
         clock: Clock,
         gate: asyncio.Event,
-        pages: asyncio.Semaphore,
+        room: Room,
         reading: Reading,
         backoff: Backoff,
     ) -> None:
@@ -108,7 +109,7 @@ class ShardReader:
         self._hand_over = hand_over
         self._clock = clock
         self._gate = gate
-        self._slots = pages
+        self._room = room
         self._reading = reading
         self._backoff = backoff
         self._read_to = position.sequence_number
@@ -141,13 +142,13 @@ class ShardReader:
             except NotFoundError as error:
                 self._check_gone(error)
                 break
-            await self._take(page.records, page.digits)
+            await self._take(page)
             if not page.records:
                 self._note_empty()
             iterator = page.next_iterator
             if iterator is not None and len(page.records) < GET_RECORDS_MAX:
                 await asyncio.sleep(self._pause_s())
-        await self._take((), self._digits)
+        await self._take(Page([], None, self._digits))
         await self.settled()
         self.progress.finish()
         self.drained = True
@@ -177,16 +178,19 @@ class ShardReader:
             self._settled.clear()
             await self._settled.wait()
 
-    async def _take(self, answer: Sequence[StreamRecord], digits: int) -> None:
+    async def _take(self, answer: Page) -> None:
         """Hand over what an answer has, and what was held back of the one before."""
-        if answer:
-            self._read_to, self._digits = answer[-1].sequence_number, digits
+        if answer.records:
+            self._read_to, self._digits = answer.records[-1].sequence_number, answer.digits
             self._empty = 0
             self.drained = False
-        records = answer if self._pairs is None else self._pairs.whole(answer)
+        records = answer.records
+        if self._pairs is not None:
+            records = self._pairs.whole(records)
         if not records:
             return
-        await self._slots.acquire()
+        weight = weight_of(answer)
+        await self._room.take(weight)
         await self._gate.wait()  # a pause that came while we asked holds for the answer
         last = records[-1]
         self.records += len(records)
@@ -197,7 +201,7 @@ class ShardReader:
         page = self.progress.hand_in(number, created_at_ms, self._digits, since_ms)
 
         def done() -> None:
-            self._slots.release()
+            self._room.give(weight)
             self.applied += len(records)
             self.progress.settle(page)
             self._settled.set()
