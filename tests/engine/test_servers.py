@@ -15,7 +15,7 @@ from tests.engine.world import CHECKPOINTS, SOURCE, TARGET, World
 from tests.imitation import Imitation, LocalImitation
 
 from dynamirror.config.model import Deletes, Guard, OneWay
-from dynamirror.core.record import StreamRecord
+from dynamirror.core.record import Page, StreamRecord
 from dynamirror.core.servers import Kind, denied
 from dynamirror.engine.comparing import verify
 from dynamirror.engine.source import Table
@@ -141,7 +141,7 @@ def test_no_target_sees_an_item_go_that_was_only_replaced() -> None:
         seen: list[StreamRecord] = []
         taken = shard.ShardReader._take
 
-        async def noted(self: shard.ShardReader, answer: list[StreamRecord], digits: int) -> None:
+        async def noted(self: shard.ShardReader, answer: Page) -> None:
             hand_over = self._hand_over
 
             def note(records: list[StreamRecord], done: object) -> None:
@@ -149,7 +149,7 @@ def test_no_target_sees_an_item_go_that_was_only_replaced() -> None:
                 hand_over(records, done)  # type: ignore[arg-type]
 
             self._hand_over = note  # type: ignore[assignment]
-            await taken(self, answer, digits)
+            await taken(self, answer)
             self._hand_over = hand_over
 
         with pytest.MonkeyPatch.context() as patch:

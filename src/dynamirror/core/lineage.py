@@ -62,7 +62,7 @@ def merged(known: Mapping[str, Shard], listed: Iterable[Shard]) -> dict[str, Sha
     """Return all shards ever listed, each as last seen.
 
     DescribeStream may list a child before its parent or leave one out between two pages (the
-    listing is eventually consistent), so what was once seen is never forgotten while we read.
+    listing is eventually consistent), so what was once seen is kept while there may be need of it.
     """
     return {**known, **{shard.shard_id: shard for shard in listed}}
 

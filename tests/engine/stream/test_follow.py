@@ -14,6 +14,7 @@ from tests.engine.world import Faults, World
 from dynamirror.config.model import Guard
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.values import decode, encode
+from dynamirror.engine.stream import follow
 from dynamirror.engine.stream.consumer import Consumer
 from dynamirror.engine.stream.follow import Follower
 from dynamirror.engine.stream.room import RECORD_BYTES
@@ -539,6 +540,66 @@ def test_what_is_in_memory_is_limited_over_all_shards() -> None:
             world.target.before = None
             await asyncio.sleep(120)
             assert world.differences() == []
+
+    run(main)
+
+
+LEISURELY = Reading(poll_s=600, idle_poll_s=600, discover_s=600)
+
+
+@pytest.fixture
+def seldom_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days go by sooner where positions aren't saved every second."""
+    monkeypatch.setattr(follow, "SAVE_S", 600)
+
+
+@pytest.mark.usefixtures("seldom_saved")
+def test_shards_that_are_long_gone_are_forgotten_but_counted() -> None:
+    """A week of a shard every four hours, in one process: it knows those of two days."""
+
+    async def main() -> None:
+        world = World()
+        reads = Reads(world)
+        follower = await reads.follower(LEISURELY)
+        running = asyncio.create_task(follower.run())
+        writes = 7 * 6
+        for number in range(writes):
+            world.put("a", number)
+            await asyncio.sleep(3 * HOUR_S)
+            world.stream.roll_over(world.stream.open_shards[0].id)
+            world.stream.trim(now_ms() - 24 * HOUR_S * 1_000)
+            await asyncio.sleep(3_600)
+        assert len(follower.readers) <= 2 * 6 + 2
+        assert follower.records == follower.applied == len(reads.seen) == writes
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await follower.save()
+        again = await reads.follower()
+        await again.run(once=True)
+        assert len(reads.seen) == writes
+
+    run(main)
+
+
+@pytest.mark.usefixtures("seldom_saved")
+def test_a_shard_that_is_still_listed_is_remembered() -> None:
+    """However old: it would be taken for a new one."""
+
+    async def main() -> None:
+        world = World()
+        reads = Reads(world)
+        follower = await reads.follower(LEISURELY)
+        running = asyncio.create_task(follower.run())
+        world.put("a", 1)
+        await asyncio.sleep(3_600)
+        first = world.stream.open_shards[0].id
+        world.stream.roll_over(first)
+        for _ in range(5):
+            await asyncio.sleep(24 * HOUR_S)
+            assert first in follower.readers
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
 
     run(main)
 

@@ -259,7 +259,7 @@ class Consumer:
         """Tell how it goes."""
         return report_of(
             self._crew,
-            list(self._follower.readers.values()) if self._follower else [],
+            self._follower,
             self.links,
             state="paused" if self.paused else self._state,
             now_ms=self._clock(),
@@ -267,8 +267,7 @@ class Consumer:
         )
 
     def _applied(self) -> int:
-        readers = self._follower.readers.values() if self._follower else ()
-        return sum(reader.applied for reader in readers)
+        return self._follower.applied if self._follower else 0
 
 
 def _pass_on(task: asyncio.Task[None], follower: Follower) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dynamirror.core.facts import LinkReport, Report, ShardReport
 from dynamirror.engine.held.recovery import Absence, Recovery
-from dynamirror.engine.stream.follow import to_each
+from dynamirror.engine.stream.follow import Follower, to_each
 from dynamirror.engine.stream.pulse import Ageing, Heartbeat
 from dynamirror.engine.stream.shard import ShardReader
 from dynamirror.engine.writing.apply import Applier
@@ -64,23 +64,24 @@ class Crew:
 
 def report_of(
     crew: Crew,
-    readers: Sequence[ShardReader],
+    follower: Follower | None,
     links: Links,
     *,
     state: str,
     now_ms: int,
     per_second: float,
 ) -> Report:
-    """Tell how a mirror's consumer gets on."""
+    """Tell how a mirror's consumer gets on; ``follower`` None: it has not begun to read."""
+    readers = list(follower.readers.values()) if follower else []
     troubles = [reader.trouble for reader in readers]
     troubles += [str(applier.trouble) for applier in crew.all if applier.trouble]
     open_readers = [reader for reader in readers if not reader.progress.position.done]
     return Report(
         state=state,
         at_ms=now_ms,
-        records=sum(reader.records for reader in readers),
+        records=follower.records if follower else 0,
         lag_ms=max((reader.lag_ms(now_ms) for reader in readers), default=0),
-        applied=sum(reader.applied for reader in readers),
+        applied=follower.applied if follower else 0,
         writes=sum(leg.applied for leg in crew.legs),
         stale=sum(leg.target.stale for leg in crew.legs),
         in_flight=sum(applier.in_flight for applier in crew.all),

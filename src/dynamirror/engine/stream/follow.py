@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from operator import attrgetter
 from typing import Any
 
-from dynamirror.core.limits import SHARDS_PER_PAGE_MAX
+from dynamirror.core.limits import SHARDS_PER_PAGE_MAX, STREAM_RETENTION_S
 from dynamirror.core.lineage import Shard, StreamPage, merged, readable, stream_page_of
 from dynamirror.core.progress import Position
 from dynamirror.core.record import StreamRecord
@@ -25,6 +25,10 @@ SAVE_S = 1.0
 
 QUIET_SAVE_MS = 10 * 60 * 1_000
 """A position that only ages is saved this often."""
+
+FORGET_MS = 2 * STREAM_RETENTION_S * 1_000
+"""A shard that was read to its end and isn't listed any more is forgotten when all in it is so old:
+no listing has it again, and its children have been found."""
 
 
 class Follower:
@@ -60,6 +64,7 @@ class Follower:
         self._backoff = backoff or Backoff()
         self._shards: dict[str, Shard] = {}
         self._saved: dict[str, Position] = dict(known.positions)
+        self._records = self._applied = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._room = Room(self._reading.backlog_bytes)
         self._gate = asyncio.Event()
@@ -67,6 +72,16 @@ class Follower:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._failing = asyncio.Event()
+
+    @property
+    def records(self) -> int:
+        """How many records were read, of all shards there were."""
+        return self._records + sum(reader.records for reader in self.readers.values())
+
+    @property
+    def applied(self) -> int:
+        """How many of them are applied everywhere."""
+        return self._applied + sum(reader.applied for reader in self.readers.values())
 
     @property
     def drained(self) -> bool:
@@ -189,6 +204,20 @@ class Follower:
                 position = self._first_position(shard)
                 await self._checkpoints.save(self._epoch, shard.shard_id, position, self._clock())
                 self._saved[shard.shard_id] = position
+        self._forget({shard.shard_id for shard in listed})
+
+    def _forget(self, listed: Container[str]) -> None:
+        """Drop what is known of shards that are long gone: in a day a partition has six."""
+        before_ms = self._clock() - FORGET_MS
+        for name, position in list(self._saved.items()):
+            if name in listed or not position.done or position.read_until_ms > before_ms:
+                continue
+            del self._saved[name]
+            self._shards.pop(name, None)
+            self._tasks.pop(name, None)
+            if (reader := self.readers.pop(name, None)) is not None:
+                self._records += reader.records
+                self._applied += reader.applied
 
     def _first_position(self, shard: Shard) -> Position:
         """Nothing of it is read; what is in it came after what was read of its parent."""
