@@ -279,3 +279,113 @@ def test_a_put_that_lands_twice_is_told_from_an_application_that_counts() -> Non
 
 def test_a_mesh_names_its_tables(rules: TwoWay) -> None:
     assert {rules.table_of(name) for name in "ABC"} == {"T"}
+
+
+def test_a_tombstone_that_refused_a_put_is_brought_to_whoever_lacks_it(rules: TwoWay) -> None:
+    """A delete that only one replica was told of before its consumer died reaches all by this."""
+    put = rules.local(record(image(5), image(7)), NOW_MS)
+    verdict, _ = carried_out(put)
+    assert isinstance(verdict, Put)
+    refused = Answer(held=False)
+    grave = Answer(held=True, item=buried(rules, 9, "C"))
+
+    known_here = carried_out(rules.remote(verdict, "A", NOW_MS), [refused, grave, refused])[1]
+    assert [(ask.replica, ask.operation) for ask in known_here] == [
+        ("A", "PutItem"),
+        ("A", "GetItem"),
+        ("B", "UpdateItem"),
+    ]
+
+    unknown = carried_out(rules.remote(verdict, "A", NOW_MS), [refused, grave, HELD, HELD])[1]
+    assert [(ask.replica, ask.operation) for ask in unknown[2:]] == [
+        ("B", "UpdateItem"),
+        ("B", "DeleteItem"),
+        ("C", "UpdateItem"),
+        ("C", "DeleteItem"),
+    ]
+    assert all(ask.request["TableName"] == "L" for ask in unknown[2::2])
+
+
+def test_a_tombstone_goes_on_past_a_replica_that_knows_it(rules: TwoWay) -> None:
+    """Whether one replica knows of a delete says nothing about the next."""
+    mesh = Mesh("m", tuple(Replica(name, "T", "L", "J") for name in "ABCD"))
+    rules = TwoWay(mesh, "B")
+    verdict, _ = carried_out(rules.local(record(image(5), image(7)), NOW_MS))
+    refused = Answer(held=False)
+    grave = Answer(held=True, item=buried(rules, 9, "C"))
+
+    answers = [refused, grave, HELD, HELD, refused]
+    asked = carried_out(rules.remote(verdict, "A", NOW_MS), answers)[1]
+
+    assert [(ask.replica, ask.operation) for ask in asked[4:]] == [
+        ("C", "UpdateItem"),
+        ("D", "UpdateItem"),
+        ("D", "DeleteItem"),
+    ]
+
+
+def test_what_a_late_raise_landed_on_is_lifted(rules: TwoWay) -> None:
+    """A raise meant for an earlier image gave an item made again a version that a delete had seen:
+    left as it is, it would be refused everywhere else for ever.
+    """
+    clock = NOW_MS
+    grave = buried(rules, clock + 9, "A") | {"seen": {"M": {"B": {"N": str(clock + 5)}}}}
+    row = Answer(held=False, item=grave)
+    made, older = image(None, "again"), stamp(clock, "B")
+    raised = image(clock + 5, "again", older)
+    refused = Answer(held=False, item=raised)
+
+    for before in (None, image(1, "first")):
+        verdict, asked = carried_out(
+            rules.local(record(before, made), NOW_MS), [row, refused, Answer(held=True)]
+        )
+        assert verdict is Skip.RAISED
+        lift = asked[-1]
+        assert (lift.operation, len(asked)) == ("UpdateItem", 3)
+        assert lift.request["ExpressionAttributeValues"][":n"] == {"N": str(clock + 10)}
+
+    other = Answer(held=False, item=image(clock + 5, "another's", older))
+    assert len(carried_out(rules.local(record(None, made), NOW_MS), [row, other])[1]) == 2
+
+
+def test_what_is_numbered_as_a_delete_is_left_to_its_own_replica(rules: TwoWay) -> None:
+    """A removal that no tombstone outranks would look like an application's own delete."""
+    placed = image(9, "x", stamp(9, "A"))
+    row = Answer(held=True, item=buried(rules, 9, "A"))
+
+    verdict, asked = carried_out(rules.local(record(None, placed), NOW_MS), [row])
+
+    assert verdict is Skip.OUTRANKED
+    assert [ask.operation for ask in asked] == ["GetItem"]
+
+
+def test_a_save_with_the_number_of_a_delete_before_it_is_journaled(rules: TwoWay) -> None:
+    """A delete gave itself the next version; so did a save on top of what a late put had brought
+    back. Whoever knew of that number knew of the delete.
+    """
+    number = NOW_MS + 1
+    mine = buried(rules, number, "B") | {"seen": {"M": {"B": {"N": str(number)}}}}
+    placed, older = image(NOW_MS, "x", stamp(NOW_MS, "A")), stamp(NOW_MS, "A")
+    carried_out(
+        rules.local(record(None, placed), NOW_MS), [Answer(held=True, item=mine), Answer(held=True)]
+    )
+    theirs = buried(rules, number + 99, "A") | {"seen": {"M": {"B": {"N": str(number)}}}}
+    saved = record(image(number, "lost", older), None, name="REMOVE")
+
+    verdict, asked = carried_out(rules.local(saved, NOW_MS), [Answer(held=True, item=theirs)])
+
+    assert verdict is Skip.OUTRANKED
+    assert [(ask.operation, ask.request["TableName"]) for ask in asked[1:]] == [("PutItem", "J")]
+
+
+def test_what_is_raised_for_another_replica_is_raised_above_its_tombstone(rules: TwoWay) -> None:
+    """An item without a version that was put there after a delete would else stay below that."""
+    verdict, _ = carried_out(rules.local(record(image(5), image(7)), NOW_MS))
+    refused = Answer(held=False, item=image(None))
+    grave = Answer(held=True, item=buried(rules, NOW_MS + 9, "A"))
+
+    asked = carried_out(rules.remote(verdict, "A", NOW_MS), [refused, grave])[1]
+
+    assert [ask.operation for ask in asked] == ["PutItem", "GetItem", "UpdateItem"]
+    raised = asked[-1].request["ExpressionAttributeValues"][":n"]
+    assert raised == {"N": str(NOW_MS + 10)}

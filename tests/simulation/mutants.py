@@ -22,7 +22,7 @@ from dynamirror.core.mesh import Answer, Ask, Delete, Judgement, Put, Replica, S
 from dynamirror.core.rank import Rank
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Stamp, View
-from dynamirror.core.values import Wire, opened
+from dynamirror.core.values import Image, Wire, opened
 from dynamirror.simulation import histories
 from dynamirror.simulation.replicas import LEDGER, TABLE
 
@@ -137,38 +137,50 @@ class NoTies(TwoWay):
         return super()._put_at(msgspec.structs.replace(put, rank=rank), there, now_ms)
 
 
-class NoLedgerRead(TwoWay):
-    """inserts without a look at the ledger there"""
-
-    def remote(self, verdict: Put | Delete, there: str, now_ms: int) -> Steps:
-        return intercepted(super().remote(verdict, there, now_ms), without("GetItem", LEDGER))
-
-
 class NoReconcile(TwoWay):
     """no reconcile (rule 4)"""
 
-    def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
-        del record, new, tombstone
+    def _reconcile(
+        self,
+        record: StreamRecord,
+        new: View,
+        tombstone: Tombstone,
+        current: Image | None = None,
+    ) -> Steps:
+        del record, new, tombstone, current
         yield from ()
 
 
 class NoLift(TwoWay):
     """an item made again is removed instead of lifted"""
 
-    def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
+    def _reconcile(
+        self,
+        record: StreamRecord,
+        new: View,
+        tombstone: Tombstone,
+        current: Image | None = None,
+    ) -> Steps:
         placed = msgspec.structs.replace(new, stamp=Stamp(new.rank))
-        return super()._reconcile(record, placed, tombstone)
+        return super()._reconcile(record, placed, tombstone, current)
 
-    def _expel(self, record: StreamRecord, ceiling: Rank) -> Wire:
-        condition = self.bounds.not_above(self.here, ceiling)
+    def _expel(self, record: StreamRecord, tombstone: Tombstone, view: View) -> Wire:
+        del view
+        condition = self.bounds.not_above(self.here, tombstone.rank)
         return {"TableName": TABLE, "Key": record.keys, **condition.request()}
 
 
 class LiftAnything(TwoWay):
     """what a late put brought back is lifted instead of removed"""
 
-    def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
-        del new
+    def _reconcile(
+        self,
+        record: StreamRecord,
+        new: View,
+        tombstone: Tombstone,
+        current: Image | None = None,
+    ) -> Steps:
+        del new, current
         values = {":n": {"N": str(tombstone.rank.version + 1)}}
         yield from self._raise(record, "SET #v = :n", values, tombstone.rank)
 
@@ -238,9 +250,15 @@ class RaiseBelowTombstone(TwoWay):
         entry = yield from super()._raise_floor(record, floor, now_ms)
         return msgspec.structs.replace(entry, tombstone=None)
 
-    def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
+    def _reconcile(
+        self,
+        record: StreamRecord,
+        new: View,
+        tombstone: Tombstone,
+        current: Image | None = None,
+    ) -> Steps:
         if new.versioned:
-            yield from super()._reconcile(record, new, tombstone)
+            yield from super()._reconcile(record, new, tombstone, current)
 
 
 class DeleteKeepsVersion(TwoWay):
@@ -276,15 +294,6 @@ class PutOverUnversioned(TwoWay):
             yield from super()._put_at(put, there, now_ms)
         finally:
             self.bounds.versioned = versioned  # type: ignore[method-assign]
-
-
-class PutOverNothing(TwoWay):
-    """a changed item is put also where there is none, without a look at the ledger"""
-
-    def _put_at(self, put: Put, there: Replica, now_ms: int) -> Steps:
-        del now_ms
-        below = self.bounds.below(there.name, put.rank)
-        yield Ask(there.name, "PutItem", {"TableName": TABLE, "Item": put.image} | below.request())
 
 
 class NoStamp(TwoWay):
@@ -384,8 +393,6 @@ RARE: dict[str, tuple[str, ...]] = {
     "JoinAnything": ("hybrid-one", "hybrid-many", "add-quiet", "away-one"),
     "RedriveItems": ("away-one", "away-many"),
     "ForgottenSoon": ("ageing-many",),
-    "NoLedgerRead": ("add-quiet",),
-    "PutOverNothing": ("add-quiet",),
     "RemovalByVersion": ("hybrid-many",),
     "PutOverUnversioned": ("unaware-replayed",),
 }

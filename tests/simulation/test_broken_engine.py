@@ -128,9 +128,9 @@ def done_too_soon(patch: pytest.MonkeyPatch) -> None:
 
 KILLERS: dict[Break, tuple[int, bool]] = {
     squashing_all: (0, False),
-    refusals_unseen: (0, False),
+    refusals_unseen: (0, True),
     unjournaled: (0, False),
-    joining_all: (5, True),
+    joining_all: (1, True),
     failures_dropped: (1, False),
     failures_unseen: (2, False),
     done_too_soon: (0, False),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import msgspec
+
 from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Tombstone
 from dynamirror.core.mesh import Answer, Ask, Delete, Here, Put, Replica, Steps
@@ -61,11 +63,34 @@ class Carrying(Here):
                 return
         answer = yield Ask(there.name, "GetItem", self.ledger.read(there.ledger, put.row))
         tombstone = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
-        if tombstone is None or tombstone.rank < put.rank:
-            absent = below.otherwise("attribute_not_exists(#k)", k=min(put.keys)).request()
-            answer = yield Ask(there.name, "PutItem", {**request, **absent, **shown})
-            if (yield from self._spared(put, there, answer, now_ms)):
-                yield from self._put_at(put, there, now_ms)
+        if tombstone is not None and tombstone.rank >= put.rank:
+            yield from self._spread(put, tombstone, there, now_ms)
+            return
+        absent = below.otherwise("attribute_not_exists(#k)", k=min(put.keys)).request()
+        answer = yield Ask(there.name, "PutItem", {**request, **absent, **shown})
+        if (yield from self._spared(put, there, answer, now_ms)):
+            yield from self._put_at(put, there, now_ms)
+
+    def _spread(self, put: Put, tombstone: Tombstone, known: Replica, now_ms: int) -> Steps:
+        """Bring a tombstone that refused a put to whoever does not know it, this replica first.
+
+        Mostly it is on its way there. But one that a consumer's last request wrote, landing after
+        the consumer's death, nobody else would ever hear of; what it refuses would differ for ever.
+        """
+        theirs = msgspec.structs.replace(tombstone, mark=None)
+        others = [one for one in self.mesh.replicas if one not in (self._mine, known)]
+        for one in (self._mine, *others):
+            bury = self.ledger.bury(one.ledger, put.row, theirs, now_ms // 1_000)
+            answer = yield Ask(one.name, "UpdateItem", bury)
+            if not answer.held:
+                if one == self._mine:
+                    return  # known here, so it came as it should
+                continue
+            below = self._below(one, tombstone.rank)
+            # What that removes, its own replica's consumer judges, and journals.
+            yield Ask(
+                one.name, "DeleteItem", {"TableName": one.table, "Key": put.keys, **below.request()}
+            )
 
     def _below(self, there: Replica, rank: Rank) -> Condition:
         below = self.bounds.below(there.name, rank)
@@ -84,7 +109,10 @@ class Carrying(Here):
             return False
         if self.marks.view(held, there.name).versioned:
             return False
-        version = fit(max(now_ms, change.rank.version + 1))
+        answer = yield Ask(there.name, "GetItem", self.ledger.read(there.ledger, change.row))
+        tombstone = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
+        buried = tombstone.rank.version if tombstone else 0
+        version = fit(max(now_ms, change.rank.version + 1, buried + 1))
         request = {
             "TableName": there.table,
             "Key": change.keys,

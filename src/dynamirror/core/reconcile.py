@@ -12,10 +12,10 @@ from collections.abc import Generator
 from dynamirror.core.conflict import Loss, Reason
 from dynamirror.core.ledger import Tombstone
 from dynamirror.core.mesh import Answer, Ask, Here, Steps
-from dynamirror.core.rank import EXPIRY, Rank, fit, number
+from dynamirror.core.rank import EXPIRY, fit, number
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import View
-from dynamirror.core.values import Wire, same
+from dynamirror.core.values import Image, Wire, differing, same
 
 ATTEMPTS_MAX = 8
 """Looks at an item that goes on changing between two requests; its next record looks again."""
@@ -32,22 +32,49 @@ COUNTERS_BELOW = 10**11
 class Reconciling(Here):
     """Rule 4."""
 
-    def _reconcile(self, record: StreamRecord, new: View, tombstone: Tombstone) -> Steps:
-        """Remove an item that a late put brought back; lift one that was made again."""
-        view = new
+    def _reconcile(
+        self,
+        record: StreamRecord,
+        new: View,
+        tombstone: Tombstone,
+        current: Image | None = None,
+    ) -> Steps:
+        """Remove an item that a late put brought back; lift one that was made again.
+
+        ``current``: what is here, if it is not the record's new image, and what ``new`` shows.
+        """
+        view, item = new, current
         for _ in range(ATTEMPTS_MAX):
-            if view.placed:
-                answer = yield Ask(self.here, "DeleteItem", self._expel(record, tombstone.rank))
+            late = self._is_late(record, view, item)
+            if view.placed and view.rank == tombstone.rank:
+                return  # numbered twice: what its own replica does with it comes here, too
+            if view.placed or (late and new.placed):
+                answer = yield Ask(self.here, "DeleteItem", self._expel(record, tombstone, view))
                 yield from self._altered(record, new, answer)
-            elif not view.versioned or self._is_older(new, view, tombstone):
-                return  # one without a version is raised by its own record
+            elif not view.versioned:
+                return  # it is raised by its own record
+            elif not late and self._is_older(new, view, tombstone):
+                return
             else:
                 answer = yield from self._lift(record, tombstone, view)
             if answer.item is None:
                 return
-            view = self.marks.view(answer.item, self.here)
+            item = answer.item
+            view = self.marks.view(item, self.here)
             if answer.held or view.rank > tombstone.rank:
                 return
+
+    def _is_late(self, record: StreamRecord, view: View, item: Image | None) -> bool:
+        """Tell whether an item was given its version by a raise that was meant for an image before
+        it, and landed late: neither version nor stamp tell anything of this one.
+        """
+        made = record.new_image
+        if made is None or item is None or view.stamp is None:
+            return False
+        before = self.marks.view(made, self.here)
+        ours = {self.marks.version_attribute, self.marks.stamp_attribute}
+        raised = before.stamp in (None, view.stamp) and before.rank != view.rank
+        return raised and set(differing(made, item)) <= ours
 
     def _is_older(self, new: View, view: View, tombstone: Tombstone) -> bool:
         """Tell whether an item was not made again, but is older than the delete, whose removal of
@@ -78,15 +105,18 @@ class Reconciling(Here):
             loss = Loss(record, answer.item, gone.rank, None, gone.rank, Reason.UNVERSIONED)
             yield from self._journal(loss)
 
-    def _expel(self, record: StreamRecord, ceiling: Rank) -> Wire:
-        condition = self.bounds.not_above(self.here, ceiling)
-        # Some servers hold what is missing equal to what is missing.
-        condition = self.bounds.versioned(condition)
-        names = {"s": self.marks.stamp_attribute, "w": "version"}
+    def _expel(self, record: StreamRecord, tombstone: Tombstone, view: View) -> Wire:
+        """Remove an item, if its version is still the one that was looked at."""
+        condition = self.bounds.below(self.here, tombstone.rank)
+        text = "#v = :was AND #s.#w = #v" if view.placed else "#v = :was"
+        names = {"s": self.marks.stamp_attribute, "w": "version"} if view.placed else {}
+        condition = condition.also(text, **names)
+        was = number(view.rank.version)
         return {
             "TableName": self._mine.table,
             "Key": record.keys,
-            **condition.also("#s.#w = #v", **names).request(),
+            **condition.request(),
+            "ExpressionAttributeValues": {**condition.values, ":was": was},
             "ReturnValues": "ALL_OLD",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }

@@ -94,9 +94,12 @@ class Removing(Raising):
         if tombstone.rank >= old.rank and not _replayed(tombstone, removed.record):
             if removed.unforwarded and (old.placed or elsewhere):
                 return True
-            exact = old.rank.version >= COUNTERS_BELOW and old.rank.version != known
+            exact = old.rank.version >= COUNTERS_BELOW
             if again and again.versioned and not old.placed and exact:
-                return True
+                # A delete has seen it, or one before it, with a delete's version, that was ours.
+                before = again.tombstone.seen.get(self.here, -1)
+                if old.rank.version != known or known == before:
+                    return True
         if not outranked or not elsewhere:
             return False  # whoever removed it, ours came before; ``_delete_at`` tells
         if removed.hidden:

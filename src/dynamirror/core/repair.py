@@ -109,5 +109,9 @@ def outranking(standings: Sequence[Standing]) -> Carry | None:
     if top_grave is not None and (top_item is None or top_grave > top_item):
         holders = [one for rank, one in graves if rank == top_grave]
         return Carry(tuple(one.name for one in holders), holders[0].tombstone)
-    names = tuple(one.name for one in items if one.rank == top_item)
-    return Carry(names, None, top_grave == top_item) if names else None
+    if top_item is None:
+        return None
+    # Of several, the one that is where it was made is what its application left.
+    top = [one.name for one in items if one.rank == top_item]
+    names = tuple(sorted(top, key=lambda name: name != top_item.origin))
+    return Carry(names, None, top_grave == top_item)

@@ -268,8 +268,9 @@ class TwoWay(Removing, Carrying):
             most = again.tombstone.seen.get(self.here, -1)
             if old.rank < again.tombstone.rank or old.rank.version <= most:
                 return True  # on top of what a late put had brought back, or not lifted yet
-        if old.rank.version >= COUNTERS_BELOW and again is None:
-            return False
+        stepped = old.stamp is not None and old.rank.version == old.stamp.rank.version + 1
+        if old.rank.version >= COUNTERS_BELOW and again is None and not stepped:
+            return False  # by the clock, no two are the same but those a step after another
         tombstone = (yield from self._read(record, now_ms)).tombstone
         seen = new.stamp.seen if new.stamp else {}
         return tombstone is not None and restarted(tombstone, old.rank, new.rank, seen, record)

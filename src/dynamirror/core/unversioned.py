@@ -45,11 +45,17 @@ class Raising(Reconciling):
             values[":s"] = self.marks.wire(stamp)
         answer = yield from self._raise(record, update, values, floor)
         current = None if answer.item is None else self.marks.view(answer.item, self.here)
-        if old is None:
+        if (
+            current
+            and not answer.held
+            and (old is None or self._is_late(record, current, answer.item))
+        ):
             tombstone = entry.tombstone
-            if current and not answer.held and tombstone and tombstone.rank >= current.rank:
-                yield from self._reconcile(record, current, tombstone)
-        elif not answer.held or not same(answer.item or {}, record.new_image or {}):
+            if tombstone and tombstone.rank >= current.rank:
+                yield from self._reconcile(record, current, tombstone, answer.item)
+        if old is not None and not (
+            answer.held and same(answer.item or {}, record.new_image or {})
+        ):
             self._hide(record, floor)
             if current and answer.item and self._was_lost(old, new, current, floor):
                 yield from self._lose(record, answer.item, current.rank)

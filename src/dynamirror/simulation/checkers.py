@@ -65,7 +65,7 @@ def complaints(world: World) -> list[str]:
     item = next(iter(end.items.values()))
     applications = world.applications
     if profile.leaves or profile.exact:
-        found += _replaced(applications, item["value"]["S"] if item else None)
+        found += _replaced(applications, item)
     if profile.exact:
         found += _not_highest(applications, item)
     if profile.journal:
@@ -89,10 +89,21 @@ def _differing(items: dict[str, Wire | None]) -> list[str]:
     return [f"differ: {told}"]
 
 
-def _replaced(applications: Applications, left: str | None) -> list[str]:
-    if left is not None:
-        by = [one.value for one in applications.writes.values() if one.knew == left]
-        return [f"replaced: {left} is left, which {by[0]} knowingly replaced"] if by else []
+def _replaced(applications: Applications, item: Wire | None) -> list[str]:
+    """Complain of a value that is left though another write knowingly replaced it.
+
+    What was lifted over a delete is a later write than its writer's: it may outrank a save that
+    knew it as it was. That save is then lost as any loser is, which ``vanished`` tells.
+    """
+    if item is not None:
+        left = applications.writes[item["value"]["S"]]
+        lifted = int(item.get("version", {"N": "0"})["N"]) > left.rank.version
+        by = [
+            one.value
+            for one in applications.writes.values()
+            if one.knew == left.value and not (lifted and one.how != "delete")
+        ]
+        return [f"replaced: {left.value} is left, which {by[0]} knowingly replaced"] if by else []
     leaves = applications.leaves().values()
     if not leaves or any(leaf.how == "delete" for leaf in leaves):
         return []
