@@ -111,6 +111,12 @@ def bucket_name(site: Site) -> str:
     return f"dynamirror-{site.account}-{site.region}"
 
 
+def object_url(site: Site, bucket: str, key: str) -> str:
+    """Return where CloudFormation finds an object, written as the AWS CLI does."""
+    domain = "amazonaws.com.cn" if site.region.startswith("cn-") else "amazonaws.com"
+    return f"https://s3.{site.region}.{domain}/{bucket}/{key}"
+
+
 def code_key(stack: str, zipped: bytes) -> str:
     """Return where a zip lies, by its content: the same zip is the same key."""
     return f"{stack}/{digest(zipped)[:_DIGEST_CHARACTERS]}.zip"

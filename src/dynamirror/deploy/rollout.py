@@ -17,7 +17,7 @@ from dynamirror.config.relations import is_elsewhere
 from dynamirror.deploy import names
 from dynamirror.deploy.accounts import Accounts
 from dynamirror.deploy.bundle import bundle
-from dynamirror.deploy.code import bucket_name, code_bucket, code_key
+from dynamirror.deploy.code import bucket_name, code_bucket, code_key, object_url
 from dynamirror.deploy.formation import BODY_BYTES_MAX, Change, Formation, State, body_of
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.pending import is_pending, require_unread
@@ -241,8 +241,7 @@ async def placed(part: Part, accounts: Accounts) -> str | None:
     site, body = part.stack.site, body_of(part.template)
     bucket, key = code_bucket(accounts.at(site), site), f"{part.stack.name}/template.json"
     await bucket.put(key, body.encode())
-    domain = "amazonaws.com.cn" if site.region.startswith("cn-") else "amazonaws.com"
-    return f"https://s3.{site.region}.{domain}/{bucket.name}/{key}"  # as the AWS CLI has it
+    return object_url(site, bucket.name, key)
 
 
 def is_large(part: Part) -> bool:

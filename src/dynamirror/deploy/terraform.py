@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from dynamirror.config.problems import bare
 from dynamirror.deploy import names
+from dynamirror.deploy.code import object_url
 from dynamirror.deploy.grants import Json
 from dynamirror.deploy.stacks import Consumer, Site, Stack
 
@@ -25,27 +26,36 @@ def main(stacks: Sequence[Stack], file_of: Callable[[Site], str]) -> Json:
     resources: dict[str, Json] = {"aws_cloudformation_stack": {}}
     streams: Json = {}
     code: Json = {}
+    objects: Json = {}
     for stack in stacks:
         name, provider = _name(stack.site), f"aws.{_name(stack.site)}"
         resources["aws_cloudformation_stack"][name] = {
             "provider": provider,
             "name": stack.name,
             "capabilities": ["CAPABILITY_NAMED_IAM"],
-            "template_body": f'${{file("${{path.module}}/{file_of(stack.site)}")}}',
+            **_template(stack, file_of(stack.site)),
             "parameters": _parameters(stack),
         }
         for one in stack.consumers:
             table = bare(one.mirror.source.table)
             streams[f"{name}_{one.id}"] = {"provider": provider, "name": table}
         if stack.consumers:
+            bucket = f'${{var.code_buckets["{name}"]}}'
             code[name] = {
                 "provider": provider,
-                "bucket": f"${{var.code_buckets[{name!r}]}}".replace("'", '"'),
+                "bucket": bucket,
                 "key": f"{stack.name}/${{filesha256(var.code_zip)}}.zip",
                 "source": "${var.code_zip}",
             }
+            path = f"${{path.module}}/{file_of(stack.site)}"
+            objects[f"{name}_template"] = {
+                "provider": provider,
+                "bucket": bucket,
+                "key": f'{stack.name}/${{filesha256("{path}")}}.json',
+                "source": path,
+            }
     if code:
-        resources["aws_s3_object"] = code
+        resources["aws_s3_object"] = {**code, **objects}
     return {
         "terraform": {"required_providers": {"aws": {"source": "hashicorp/aws"}}},
         "provider": {"aws": [_provider(stack.site) for stack in stacks]},
@@ -53,6 +63,16 @@ def main(stacks: Sequence[Stack], file_of: Callable[[Site], str]) -> Json:
         **({"data": {"aws_dynamodb_table": streams}} if streams else {}),
         "resource": resources,
     }
+
+
+def _template(stack: Stack, file: str) -> Json:
+    """Return where a stack's template is: in the bucket, for a request has no room for a large
+    one; one without functions is small, and has no bucket.
+    """
+    if not stack.consumers:
+        return {"template_body": f'${{file("${{path.module}}/{file}")}}'}
+    of = f"aws_s3_object.{_name(stack.site)}_template"
+    return {"template_url": object_url(stack.site, f"${{{of}.bucket}}", f"${{{of}.key}}")}
 
 
 def _parameters(stack: Stack) -> Json:
