@@ -51,7 +51,8 @@ OURS = r".*-dynamirror-(ledger|journal|checkpoints|parked)"
 
 NOT_HERE: Mapping[str, str] = {
     "attributes": "in a two-way mirror a view must be one that can be undone, and what is left out "
-    "or changed on the way there can't be told on the way back; remove it, or mirror one-way",
+    "or changed on the way there can't be told on the way back, nor a new name from one that is "
+    "there already; remove it, or mirror one-way",
     "transform": "in a two-way mirror a view must be one that can be undone, and nobody can tell "
     "what undoes a function; remove it, or mirror one-way",
     "key": "in a two-way mirror all replicas have the same keys; remove it, or mirror one-way",
