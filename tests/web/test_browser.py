@@ -92,8 +92,13 @@ def test_a_target_that_throttles_is_away_and_back(tmp_path: Path, open_page: Ope
         page = open_page(stand)
         card = page.locator(".verdict article")
 
-        expect(card.get_by_role("heading")).to_have_text(f"{EU} is away")
+        expect(card.get_by_role("heading")).to_have_text(
+            re.compile(rf"{EU} is away, [1-9].* behind {US}")
+        )
         expect(card).to_contain_text("the table's write capacity is used up; no write was taken")
+        expect(card).to_contain_text("Raise the write capacity")
+        expect(card).to_contain_text("what it lacks is parked")
+        expect(page.locator(".map .chip").first).to_contain_text(re.compile(r"^stories[1-9]"))
         expect(card).to_contain_text("keys that wait for it: 3")
         assert card.get_by_text("dynamirror redrive").count() == 0
 
@@ -110,7 +115,7 @@ def test_a_link_is_paused_and_resumed(stand: Stand, open_page: OpenPage) -> None
     page.get_by_role("dialog").get_by_role("button", name="Pause", exact=True).click()
 
     expect(page.locator(".verdict")).to_contain_text(
-        "paused by the dashboard until it is resumed: index build"
+        re.compile("paused by the dashboard since .* until it is resumed: index build")
     )
     stand.put(US, "Stories", story("a"))
     stand.until(lambda: stand.consumers[0].report().unread_ms > 1_000)  # four looks left out
@@ -119,6 +124,29 @@ def test_a_link_is_paused_and_resumed(stand: Stand, open_page: OpenPage) -> None
     page.get_by_role("button", name="Resume", exact=True).click()
     stand.until(lambda: stand.items(EU, "Stories") == 1)
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+
+
+def test_one_of_several_links_is_paused(tmp_path: Path, open_page: OpenPage) -> None:
+    """Its target gets nothing, the others do, and the page says since when it waits."""
+    with Stand(tmp_path, THREE) as stand:
+        stand.run()
+        page = open_page(stand, "#/mirror/stories")
+        page.get_by_role("button", name=f"Pause {AP} alone").click()
+        page.get_by_role("dialog").get_by_role("button", name="Pause", exact=True).click()
+        expect(page.get_by_role("heading", name=f"{AP} is paused")).to_be_visible()
+        stand.put(US, "Stories", story("a"))
+        stand.until(lambda: stand.items(EU, "Stories") == 1)
+
+        verdict = page.locator(".verdict")
+        expect(verdict).to_contain_text(f"{AP}: paused by the dashboard since 20")
+        expect(verdict).to_contain_text(f"resume mirrors.toml --link stories/{US} --target {AP}")
+        expect(page.locator("main")).to_contain_text("Waiting for it1 key")
+        assert stand.items(AP, "Stories") == 0
+        assert verdict.get_by_text("redrive").count() == 0
+
+        page.get_by_role("button", name=f"Resume {AP} alone").click()
+        stand.until(lambda: stand.items(AP, "Stories") == 1)
+        expect(page.get_by_role("button", name=f"Pause {AP} alone")).to_be_visible()
 
 
 def test_a_question_is_left_with_the_keyboard(stand: Stand, open_page: OpenPage) -> None:

@@ -202,7 +202,7 @@ class Function:
             duration_ms=now_ms - began_ms,
             records=len(records),
             unapplied=len(left),
-            writes=sum(leg.applied for leg in legs),
+            writes=sum(leg.applied - leg.parked for leg in legs),
             stale=sum(leg.target.stale for leg in legs),
             retries=sum(one.retries for one in everyone),
             throttles=sum(one.throttles for one in everyone),

@@ -14,6 +14,7 @@ from dynamirror.engine.stream.control import pause, resume
 from dynamirror.errors import ConfigError
 from dynamirror.runtimes.process import journal_of, redriver_of
 from dynamirror.runtimes.watching import Watch
+from dynamirror.wiring import Wiring
 
 BY = "the dashboard"
 
@@ -22,6 +23,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What was asked for."""
 
     link: str
+    target: str | None = None
+    """Only the link to this place; null: all from the link's source."""
     why: str = ""
     conflict: str = ""
 
@@ -45,15 +48,17 @@ class Actions:
 
     async def _pause(self, asked: Asked) -> dict[str, Any]:
         wiring = self._watch.wiring
-        checkpoints = wiring.checkpoints(link_of(wiring.config, asked.link))
-        await pause(checkpoints, by=BY, why=asked.why, now_ms=wiring.clock())
-        return {"done": f"{asked.link} is asked to pause"}
+        checkpoints, name = wiring.checkpoints(_mirror(wiring, asked)), _named(asked)
+        now_ms, target = wiring.clock(), asked.target
+        await pause(checkpoints, by=BY, why=asked.why, now_ms=now_ms, target=target)
+        return {"done": f"{name} is asked to pause"}
 
     async def _resume(self, asked: Asked) -> dict[str, Any]:
         wiring = self._watch.wiring
-        was = await resume(wiring.checkpoints(link_of(wiring.config, asked.link)))
+        checkpoints = wiring.checkpoints(_mirror(wiring, asked))
+        was = await resume(checkpoints, asked.target)
         told = "is resumed" if was else "was not paused by a person"
-        return {"done": f"{asked.link} {told}"}
+        return {"done": f"{_named(asked)} {told}"}
 
     async def _redrive(self, asked: Asked) -> dict[str, Any]:
         mirror = link_of(self._watch.wiring.config, asked.link)
@@ -76,9 +81,21 @@ class Actions:
         return {"done": f"the loser of {asked.conflict} is a new version of its item"}
 
 
-def link_of(config: Config, link: str) -> Mirror:
-    """Return the consumer of that name. Raises ConfigError if there is none."""
+def _mirror(wiring: Wiring, asked: Asked) -> Mirror:
+    return link_of(wiring.config, asked.link, asked.target)
+
+
+def _named(asked: Asked) -> str:
+    return asked.link if asked.target is None else f"{asked.link} to {asked.target}"
+
+
+def link_of(config: Config, link: str, target: str | None = None) -> Mirror:
+    """Return the consumer of that name. Raises ConfigError if there is none, or if it doesn't write
+    to ``target``.
+    """
     for mirror in config.mirrors:
         if mirror.link == link:
+            if target not in (None, *(place.name for place in mirror.targets)):
+                raise ConfigError(f"{link} has no target {target!r}")
             return mirror
     raise ConfigError(f"{config.path} has no link {link!r}")

@@ -62,6 +62,7 @@ def test_only_its_target_gets_nothing_until_it_is_resumed(guard: Guard) -> None:
             writing = asyncio.create_task(world.write(200))
             assert await ask(world)
             before = contents(world.other, "Stories")
+            applied = held(engine).applied
             assert (await world.checkpoints.load()).paused_for(now_ms()) == []  # not the whole
             await writing
             await asyncio.sleep(HOUR_S)
@@ -71,6 +72,7 @@ def test_only_its_target_gets_nothing_until_it_is_resumed(guard: Guard) -> None:
             assert world.lacking(world.target) == []
             assert held(engine).paused
             assert held(engine).away_since_ms is None
+            assert held(engine).applied == applied  # parked is not applied
             assert held(engine).behind_ms(now_ms()) > HOUR_S * 1_000
             assert len(world.parked) <= 2 * 30  # a few changes of each key, not hundreds
 

@@ -82,7 +82,7 @@ def report_of(
         records=follower.records if follower else 0,
         lag_ms=max((reader.lag_ms(now_ms) for reader in readers), default=0),
         applied=follower.applied if follower else 0,
-        writes=sum(leg.applied for leg in crew.legs),
+        writes=sum(leg.applied - leg.parked for leg in crew.legs),
         stale=sum(leg.target.stale for leg in crew.legs),
         in_flight=sum(applier.in_flight for applier in crew.all),
         retries=sum(applier.retries for applier in crew.all),
@@ -108,7 +108,7 @@ def _link(
     return LinkReport(
         target=heartbeat.name,
         lag_ms=0 if oldest_ms is None else max(0, now_ms - oldest_ms),
-        applied=leg.applied,
+        applied=leg.applied - leg.parked,
         stale=leg.target.stale,
         in_flight=leg.in_flight,
         retries=leg.retries,

@@ -28,8 +28,7 @@ from dynamirror.errors import (
     UnfitError,
 )
 
-_UNPROCESSED = ThrottledError("UnprocessedItems", "the table took only a part of a batch")
-
+_UNPROCESSED: ServiceError = ThrottledError("UnprocessedItems", "the table took only a part")
 
 ASK_S = 0.2
 """Time between two questions whether we may write."""
@@ -77,6 +76,8 @@ class Applier:
         self._there: tuple[Limiter, Pace | None, Mapping[Key, int]] = (limiter, pace, self._held)
         self._sink: Sink = target
         self._lines = Lines()
+        self.parked = 0
+        """How many of those that are done with are parked."""
         self._settle: Callable[[Write], None] = self._lines.settle
         self._workers: set[asyncio.Task[None]] = set()
         self.leaving: set[asyncio.Task[None]] = set()
@@ -177,8 +178,7 @@ class Applier:
                 self._hire()
             return
         if (error := worker.exception()) is None:
-            # Several leave at once where answers come at once, more than the limit asks for.
-            if self._lines.ready:
+            if self._lines.ready:  # several may leave at once, more than the limit asks for
                 self._hire()
             return
         if not self.failed:
@@ -207,9 +207,9 @@ class Applier:
         clock = asyncio.get_running_loop().time
         sent_at = clock()
         self.requests += 1
-        failure: ServiceError = _UNPROCESSED
+        failure, sink = _UNPROCESSED, self._sink
         try:
-            left = await self._sink.send([write.record for write in writes])
+            left = await sink.send([write.record for write in writes])
         except (RefusedError, UnfitError) as error:
             await self._isolate(writes, error)
             return
@@ -224,6 +224,7 @@ class Applier:
             self.trouble = None
             self.failing_since_s = None
             self.limiter.answered(now - sent_at, len(self._workers), now)
+            self.parked += 0 if sink is self.target else len(writes)
             for write in writes:
                 self._settle(write)
             if len(self._lines.ready) > self._sink.records_max:
@@ -236,20 +237,15 @@ class Applier:
         """Put the unapplied ones back after a delay, in which the worker serves other keys."""
         again = [write for write in writes if write.record.key in left]
         now_s = asyncio.get_running_loop().time()
-        if len(again) == len(writes):
-            self.failing_since_s = self.failing_since_s or now_s
-        else:
-            self.failing_since_s = None
-        for write in writes:
-            if write.record.key not in left:
-                self._settle(write)
+        whole = len(again) == len(writes)
+        self.failing_since_s = (self.failing_since_s or now_s) if whole else None
+        self._done([one for one in writes if one.record.key not in left], parked=False)
         self.throttles += 1
         self.retries += len(again)
         for write in again:
             write.attempts += 1
             write.failing_since_s = write.failing_since_s or now_s
-        again = await self._impatient(again, now_s, error)
-        if not again:
+        if not (again := await self._impatient(again, now_s, error)):
             return
         attempt = min(write.attempts for write in again)
         self.trouble = error
@@ -266,8 +262,7 @@ class Applier:
             return writes
         shelf = Shelf(self._parking, self.target.name, error)
         await shelf.send([write.record for write in overdue])
-        for write in overdue:
-            self._settle(write)
+        self._done(overdue, parked=True)
         return [write for write in writes if write not in overdue]
 
     def _again(self, writes: list[Write], turn: int) -> None:
@@ -288,7 +283,7 @@ class Applier:
         if self._parking is None or not self._parks_poison:
             raise poison(self.target.name, write.record, error)
         await self._parking.park(write.record, self.target.name, error)
-        self._settle(write)
+        self._done([write], parked=True)
 
     async def _wait_behind(self, write: Write, parking: Parking) -> None:
         """Park a change behind its key's parked ones, unless they have been redriven."""
@@ -297,4 +292,9 @@ class Applier:
             self._again([write], self._lines.turn)
             return
         await parking.park(write.record, self.target.name, None)
-        self._settle(write)
+        self._done([write], parked=True)
+
+    def _done(self, writes: Sequence[Write], *, parked: bool) -> None:
+        self.parked += parked * len(writes)
+        for write in writes:
+            self._settle(write)

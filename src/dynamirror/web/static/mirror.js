@@ -25,12 +25,13 @@ export function mirrorPage(name, state, series, tools) {
 
 function side(one, tools) {
   const { told, error } = tools.shown(`/api/link?link=${encodeURIComponent(one.link)}`);
-  const paused = one.pauses.some((pause) => pause.lasting);
   return h("section", { key: one.link, class: "panel" },
-    h("div", { class: "row" }, h("h3", {}, `From ${one.source}`), badge(one.state),
-      tools.writes && h("span", { class: "buttons" }, h("button", { type: "button", onclick: () => (paused ? resume(one, tools) : pause(one, tools)) }, paused ? "Resume" : "Pause"))),
+    h("div", { class: "row" }, h("h3", {}, `From ${one.source}`), badge(one.state), switched(one, null, tools)),
     h("dl", { class: "facts" }, facts(one).map(([name, text]) => h("div", { key: name }, h("dt", {}, name), h("dd", {}, text)))),
-    one.links.map((link) => h("dl", { key: link.target, class: "facts" }, linkFacts(link).map(([name, text]) => h("div", { key: name, class: name === "Trying again" ? "across" : "" }, h("dt", {}, name), h("dd", {}, text))))),
+    one.links.map((link) => [
+      one.links.length > 1 && h("div", { key: `to ${link.target}`, class: "row" }, h("h4", {}, `To ${link.target}`), badge(link.state), switched(one, link.target, tools)),
+      h("dl", { key: link.target, class: "facts" }, linkFacts(link).map(([name, text]) => h("div", { key: name, class: name === "Trying again" ? "across" : "" }, h("dt", {}, name), h("dd", {}, text)))),
+    ]).flat().filter(Boolean),
     progress(one),
     error && h("p", { class: "bad" }, error.message),
     told && h("details", { open: true }, h("summary", {}, `Shards: ${one.shards_open} open, ${told.status.positions.length} known`), shards(told.status)),
@@ -49,6 +50,9 @@ const facts = (one) => [
 const linkFacts = (link) => [
   ["To", link.table], ["Lag", span(link.lag_ms)], ["Heartbeat", span(link.heartbeat_ms)], ["Applied", count(link.applied)],
   ["In flight", count(link.in_flight)], ["Retries", count(link.retries)], ["Throttles", count(link.throttles)], ["Late or twice", count(link.stale)],
+  link.waiting_keys > 0 && ["Waiting for it", several(link.waiting_keys, "key")],
+  link.away_since_ms !== null && ["Away since", at(link.away_since_ms)],
+  link.paused_since_ms !== null && ["Paused since", at(link.paused_since_ms)],
   link.trouble && ["Trying again", link.trouble],
 ].filter(Boolean);
 
@@ -105,15 +109,22 @@ function configuration(one, tools) {
     h("dl", { class: "facts wide" }, Object.entries(told.configuration).map(([name, value]) => h("div", { key: name }, h("dt", {}, name), h("dd", { class: "mono" }, typeof value === "string" ? value : JSON.stringify(value))))));
 }
 
-async function pause(one, tools) {
-  const why = await tools.ask({
-    title: `Pause ${one.link}?`, field: "Why (everybody sees it)", yes: "Pause",
-    told: [h("p", {}, `Nothing of ${one.source} is applied to ${one.targets.join(", ")} until it is resumed. The stream keeps changes for 24 hours.`)],
-  });
-  if (why !== null) await tools.act("pause", { link: one.link, why });
+// Pauses all links from a source, or, of several, the one to a target; or resumes them.
+function switched(one, target, tools) {
+  if (!tools.writes) return null;
+  const paused = one.pauses.some((pause) => pause.lasting && pause.target === target);
+  const name = target ? { "aria-label": `${paused ? "Resume" : "Pause"} ${target} alone` } : {};
+  return h("span", { class: "buttons" }, h("button", { type: "button", ...name, onclick: () => (paused ? tools.act("resume", { link: one.link, target }) : pause(one, target, tools)) }, paused ? "Resume" : "Pause"));
 }
 
-const resume = (one, tools) => tools.act("resume", { link: one.link });
+async function pause(one, target, tools) {
+  const why = await tools.ask({
+    title: `Pause ${one.link}${target ? ` to ${target}` : ""}?`, field: "Why (everybody sees it)", yes: "Pause",
+    told: [h("p", {}, target ? `What is for ${target} is parked until it is resumed; the other targets go on.`
+      : `Nothing of ${one.source} is applied to ${one.targets.join(", ")} until it is resumed. The stream keeps changes for 24 hours.`)],
+  });
+  if (why !== null) await tools.act("pause", { link: one.link, target, why });
+}
 
 async function redrive(one, tools) {
   const yes = await tools.ask({ title: `Redrive ${several(one.parked_keys, "key")}?`, yes: "Redrive", told: [h("p", {}, "Each parked key gets the source's present item, and its changes pass again. Mend the cause first.")] });

@@ -45,6 +45,7 @@ function unseen(one) {
 // Which region is behind, by how much, why, how many hours are left, what to type: in this order.
 export function verdict(one, config) {
   const late = one.links.filter((link) => link.state === one.state);
+  const lag = late.length && late.every((link) => link.lag_ms !== null) ? Math.max(...late.map((link) => link.lag_ms)) : one.lag_ms;
   const targets = (late.length ? late : one.links).map((link) => link.target).join(", ");
   const source = one.links[0]?.source ?? one.source;
   // What is parked for a target that is away waits for nobody's hand.
@@ -56,16 +57,16 @@ export function verdict(one, config) {
     ok: `${targets} is up to date with ${source}`,
     new: `${source} was never followed`,
     elsewhere: `${source} is applied elsewhere`,
-    paused: `${targets} is paused, ${most}${span(one.lag_ms)} behind ${source}`,
-    behind: back ? `${targets} is back, and not up to date with ${source} yet` : `${targets} is ${span(one.lag_ms)} behind ${source}`,
-    away: `${targets} is away`,
+    paused: `${targets} is paused, ${most}${span(lag)} behind ${source}`,
+    behind: back ? `${targets} is back, and not up to date with ${source} yet` : `${targets} is ${span(lag)} behind ${source}`,
+    away: `${targets} is away, ${span(lag)} behind ${source}`,
     stopped: `Nobody reads ${source}: ${targets} is ${most}${span(one.lag_ms)} behind`,
     lost: `${targets} lacks changes of ${source} for good`,
   }[one.state];
   const drift = one.verified ? one.verified.missing + one.verified.extra + one.verified.different : 0;
   const facts = [
     one.why && ["Why", one.why],
-    one.hours_left !== null && !["ok", "lost", "new"].includes(one.state) && ["Time left", `${one.hours_left} hours, then the stream drops changes that were never applied`],
+    one.hours_left !== null && !["ok", "lost", "new"].includes(one.state) && ["Time left", waiting && one.hours_left >= 23.9 ? "as long as it takes: what it lacks is parked, not only in the stream" : `${one.hours_left} hours, then the stream drops changes that were never applied`],
     parked > 0 && ["Parked", `${several(parked, "key")} to be redriven once the cause is mended`],
     one.unversioned_keys > 0 && ["Unversioned", `${several(one.unversioned_keys, "key")} whose last save raised no version: the replicas differ there`],
     one.changed_views.length > 0 && ["View", `${one.changed_views.join(", ")} holds what another view has made`],
@@ -101,8 +102,11 @@ function table(mirrors, rates) {
       h("td", { "data-title": "From" }, link.source), h("td", { "data-title": "To" }, link.target), h("td", { "data-title": "State" }, badge(link.state)),
       number("Lag", link.lag_ms === null ? (one.lag_ms === null ? "unknown" : `≤ ${span(one.lag_ms)}`) : span(link.lag_ms)),
       number("Heartbeat", link.heartbeat_ms === null ? "none" : span(link.heartbeat_ms)), number("Changes", rate(rates(one, link))),
-      number("Time left", one.hours_left === null ? "unknown" : `${one.hours_left} h`), number("Parked", count(one.parked_keys)))))));
+      number("Time left", one.hours_left === null ? "unknown" : `${one.hours_left} h`), number("Parked", count(parkedAt(one, link))))))));
 }
+
+// What waits for this target, and what is parked for people, of which nobody says here for which.
+const parkedAt = (one, link) => link.waiting_keys + Math.max(0, one.parked_keys - one.links.reduce((sum, each) => sum + each.waiting_keys, 0));
 
 const number = (title, text) => h("td", { class: "number", "data-title": title }, text);
 
