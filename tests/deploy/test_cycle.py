@@ -588,16 +588,25 @@ def test_a_mirror_that_an_engine_runs_is_not_given_to_a_function(
     assert aws.leftovers() == {}
 
 
-def test_a_missing_permission_is_named_and_nothing_is_made(tmp_path: Path) -> None:
-    """Whoever deploys may not make change sets: the action is in the message."""
+@pytest.mark.parametrize(
+    "action",
+    [
+        "cloudformation:CreateChangeSet",
+        "cloudformation:ExecuteChangeSet",
+        "s3:CreateBucket",
+        "s3:PutObject",
+    ],
+)
+def test_a_missing_permission_is_named_and_nothing_is_made(action: str, tmp_path: Path) -> None:
+    """Whoever deploys may not do one thing: the action is in the message, and the next step."""
     with cloud(tmp_path, {"AUTH": "true"}) as aws:
         config = aws.config(ONE_WAY.format(guard="order"))
         aws.create_table(HERE, "Stories")
-        key = aws.limited_key(["cloudformation:CreateChangeSet"])
+        key = aws.limited_key([action])
 
         done = aws.deploy(config, "--yes", key=key)
 
         assert done.exit_code == Exit.UNUSABLE, done.output
-        assert "cloudformation:CreateChangeSet" in done.output
-        assert "hint: " in done.output
-        assert {name for name in aws.leftovers() if "stacks" in name or name == "buckets"} == set()
+        assert action in done.output
+        assert "hint: Grant whoever runs this the action named above" in done.output
+        assert aws.leftovers() == {}

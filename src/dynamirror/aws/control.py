@@ -16,6 +16,8 @@ from dynamirror.errors import AccessDeniedError, ConfigError, TransientError
 ATTEMPTS = 6
 CONNECT_S, ANSWER_S = 10, 60
 
+GRANT = "Grant whoever runs this the action named above, then run the same command again."
+
 HINT = "Mend what is named above, then run the command again."
 
 
@@ -59,8 +61,8 @@ class BotocoreControlPlane:
             told = error.response.get("Error", {})
             message = f"{service}:{operation} in {self._region} with {self._whose}: "
             refusal = named(str(told.get("Code", "")), message + str(told.get("Message", error)))
-            if not isinstance(refusal, AccessDeniedError):
-                refusal.hint = HINT  # the classes' own speak of tables
+            # The classes' own speak of tables.
+            refusal.hint = GRANT if isinstance(refusal, AccessDeniedError) else HINT
             raise refusal from error
         except BotoCoreError as error:
             message = f"{service}:{operation} in {self._region} with {self._whose}: {error}"
