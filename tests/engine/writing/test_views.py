@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from tests.engine.virtual_time import now_ms, run
-from tests.engine.world import CHECKPOINTS, LEDGER, PARKED, Faults, create
+from tests.engine.world import CHECKPOINTS, LEDGER, PARKED, Faults, change, create
 
 from dynamirror.config.load import load
 from dynamirror.config.model import Guard
@@ -213,3 +214,34 @@ def test_a_two_way_view_asks_for_keys_only() -> None:
     assert not view("begins_with(id, 'a')").holds_keys({"id": {"S": "b"}})
     with pytest.raises(UnfitError, match="key attributes only"):
         view("kind = 'public'").holds_keys({"id": {"S": "b"}})
+
+
+@pytest.mark.parametrize("guard", Guard)
+@pytest.mark.parametrize("where", ["", "where = \"begins_with(id, 'a')\""])
+def test_images_that_no_view_looks_into_travel_unparsed(guard: Guard, where: str) -> None:
+    """Bytes in, bytes out, under every guard: without a view, and with one that asks for keys."""
+    image = b'"v" : {"N":"1.00"} , "id": {"S":"a"} }'
+    record = msgspec.structs.replace(
+        change("a", 1), new_image=msgspec.Raw(b"{ " + image), old_image=msgspec.Raw(b"not JSON")
+    )
+    sent = []
+
+    class Api:
+        async def call(self, _: str, request: bytes) -> bytes:
+            sent.append(request)
+            return b'{"UnprocessedItems":{}}'
+
+        async def close(self) -> None:
+            pass
+
+    text = (
+        f'[mirrors.m]\nmode = "one-way"\nguard = "{guard}"\n{where}\n'
+        'source = { region = "us-east-1", table = "Stories" }\n'
+        'targets = [{ region = "eu-west-1" }]\n'
+    )
+    wiring = Wiring(load(text), connect=lambda _place, _transport: Api(), clock=lambda: 0)
+    (mirror,) = wiring.config.mirrors
+    asyncio.run(wiring.links(mirror).target("eu-west-1", 1).send([record]))
+
+    (request,) = sent
+    assert (image if guard is not Guard.ITEM else image[:-2]) in request
