@@ -29,6 +29,7 @@ import re
 import threading
 import zlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ EPOCH_TICKS = 0x01B21DD213814000
 
 MICROSECOND = 10
 
+UNKNOWN = "UnknownOperationException"
+
 NAMING = frozenset({"CreateTable", "DeleteTable", "DescribeTable", "UpdateTable"})
 TAGGING = frozenset({"ListTagsOfResource", "TagResource", "UntagResource"})
 READING = frozenset({"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"})
@@ -69,7 +72,7 @@ VIEWS = {"OldImage": "OLD_IMAGE", "NewImage": "NEW_IMAGE"}
 
 
 def unknown(operation: str) -> RefusedError:
-    return RefusedError("UnknownOperationException", f"Unsupported operation {operation}")
+    return RefusedError(UNKNOWN, f"Unsupported operation {operation}")
 
 
 class Imitated(DynamoDB, Protocol):
@@ -374,7 +377,9 @@ class ImitationProxy(FaultProxy):
     def __init__(self, upstream: str, clock: Clock, kind: Kind, **habits: Any) -> None:
         super().__init__(upstream, seed=0)
         self._url = upstream
-        self._kind = kind
+        self.kind = kind
+        self.in_vain: Counter[str] = Counter()
+        """How often an operation was asked for that the server doesn't have."""
         self._clock = clock
         self._habits = habits
         self.regions: dict[str, Imitated] = {}
@@ -388,6 +393,8 @@ class ImitationProxy(FaultProxy):
         try:
             body = await region.call(request.operation, request.body)
         except ServiceError as error:
+            if error.code == UNKNOWN:
+                self.in_vain[request.operation] += 1
             return _refusal("400 Bad Request", error.code, error.message)
         head = (
             "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
@@ -399,7 +406,7 @@ class ImitationProxy(FaultProxy):
         place = Place(region=name, table="", name=name, endpoint_url=self._url)
         known = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         server = connect(place, environment=known)
-        return imitated(self._kind, server, clock=self._clock, **self._habits)
+        return imitated(self.kind, server, clock=self._clock, **self._habits)
 
     @property
     def pairs(self) -> int:

@@ -84,27 +84,32 @@ def test_an_item_handed_over_when_quiet_loses_no_write(how: str, url: str, tmp_p
     saves, deletes and makes again the same items; both hold the last write, and no journal any.
     """
     with Regions(url, tmp_path, 2, proxy=url) as world:
-        dice, expected = random.Random(how), dict[str, str]()
-        for turn in range(3):
-            api = world.api(world.names[turn % 2])
-            for number in range(30):
-                key, value = f"k{number % 10}", f"{turn}/{number}"
-                if dice.random() < 0.3:
-                    api.delete_item(TableName=world.table, Key={"id": {"S": key}})
-                    expected.pop(key, None)
-                    continue
-                update = "SET #v = :v" + (" ADD version :one" if "ADD" in how else "")
-                one = {":one": {"N": "1"}} if "ADD" in how else {}
-                api.update_item(
-                    TableName=world.table,
-                    Key={"id": {"S": key}},
-                    UpdateExpression=update,
-                    ExpressionAttributeNames={"#v": "value"},
-                    ExpressionAttributeValues={":v": {"S": value}, **one},
-                )
-                expected[key] = value
-            for _ in world.names:
-                assert world.command("run", "--once")[0] == 0
-            for items in world.items().values():
-                assert {key: item["value"][1] for key, item in items.items()} == expected
-        assert world.journal() == []
+        hand_over(world, how, turns=3)
+
+
+def hand_over(world: Regions, how: str, *, turns: int) -> None:
+    """Let each region in its turn change the same items, and hold that nothing is lost."""
+    dice, expected = random.Random(how), dict[str, str]()
+    for turn in range(turns):
+        api = world.api(world.names[turn % 2])
+        for number in range(30):
+            key, value = f"k{number % 10}", f"{turn}/{number}"
+            if dice.random() < 0.3:
+                api.delete_item(TableName=world.table, Key={"id": {"S": key}})
+                expected.pop(key, None)
+                continue
+            update = "SET #v = :v" + (" ADD version :one" if "ADD" in how else "")
+            one = {":one": {"N": "1"}} if "ADD" in how else {}
+            api.update_item(
+                TableName=world.table,
+                Key={"id": {"S": key}},
+                UpdateExpression=update,
+                ExpressionAttributeNames={"#v": "value"},
+                ExpressionAttributeValues={":v": {"S": value}, **one},
+            )
+            expected[key] = value
+        for _ in world.names:
+            assert world.command("run", "--once")[0] == 0
+        for items in world.items().values():
+            assert {key: item["value"][1] for key, item in items.items()} == expected
+    assert world.journal() == []

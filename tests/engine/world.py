@@ -24,6 +24,7 @@ from dynamirror.engine.writing.links import Links
 from dynamirror.errors import BusyError, ThrottledError, TransientError
 from dynamirror.memory.dynamodb import MemoryDynamoDB
 from dynamirror.ports import DynamoDB
+from dynamirror.wiring import target_views_of
 
 SOURCE = Place(region="us-east-1", table="Stories", name="us-east-1")
 TARGET = Place(region="eu-west-1", table="Stories", name="eu-west-1")
@@ -142,6 +143,7 @@ class World:
             {TARGET.name: self.connect(self.target)},
             clock=now_ms,
             backoff=self.backoff,
+            views=target_views_of(self.mirror, ()) if self.mirror.views else {},
         )
 
     def lease(self, owner: str, *, dead: Sequence[str] = ()) -> Lease:

@@ -55,6 +55,7 @@ ERRORS: Mapping[str, type[ServiceError]] = {
     "ItemCollectionSizeLimitExceededException": RefusedError,
     "RequestEntityTooLarge": RefusedError,
     "SerializationException": RefusedError,
+    "UnknownOperationException": RefusedError,
     "ValidationError": RefusedError,
     "ValidationException": RefusedError,
     "AccessDenied": AccessDeniedError,
