@@ -64,6 +64,15 @@ def _boto3(task: str) -> Contender:
     return run
 
 
+def _dynamodump(sides: Sides) -> Cost:
+    return once(
+        "bench.contenders.dynamodump_copy",
+        sides.ask,
+        python=str(PEERS_PYTHON),
+        environment=sides.environment,
+    )
+
+
 def _copy_dynamodb_table(sides: Sides) -> Cost:
     script = ROOT / "bench" / "contenders" / "node_copy.cjs"
     words = [node(), str(script), sides.table, sides.source_url, sides.target_url]
@@ -95,6 +104,7 @@ TASKS: dict[str, dict[str, Contender]] = {
     "copy": {
         "dynamirror backfill": _ours("backfill"),
         "boto3: scan, batch_writer": _boto3("backfill"),
+        "dynamodump (by way of files)": _dynamodump,
         "copy-dynamodb-table (Node)": _copy_dynamodb_table,
     },
     "compare": {

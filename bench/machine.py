@@ -18,7 +18,8 @@ PEERS = ROOT / ".venv-bench"
 PEERS_PYTHON = PEERS / "bin" / "python"
 PEER_PACKAGES = ["aiobotocore", "matplotlib"]
 # boto3 comes afterwards, of the botocore's version that aiobotocore takes: told both at once, pip
-# searches for minutes.
+# searches for minutes. dynamodump wants a boto3 of its own, and runs with this one as well.
+LONE_PACKAGES = ["dynamodump==1.11.1", "six"]
 NODE_MODULES = ROOT / "bench" / "build" / "node" / "node_modules"
 NODE_PACKAGES = ["@aws-sdk/client-dynamodb@3", "copy-dynamodb-table@2.2.1"]
 
@@ -43,7 +44,7 @@ def cores() -> tuple[int, int]:
 def make_peers() -> None:
     """Install the peers into a virtual environment of their own, unless they are there."""
     ready = PEERS / "ready"
-    wanted = " ".join([*PEER_PACKAGES, "boto3"])
+    wanted = " ".join([*PEER_PACKAGES, "boto3", *LONE_PACKAGES])
     if ready.exists() and ready.read_text() == wanted:
         return
     print(f"setting up {PEERS.name} ...", file=sys.stderr, flush=True)
@@ -51,6 +52,7 @@ def make_peers() -> None:
     (PEERS / ".gitignore").write_text("*\n")
     _pip(*PEER_PACKAGES)
     _pip(f"boto3=={_peer_version('botocore')}")
+    _pip("--no-deps", *LONE_PACKAGES)
     ready.write_text(wanted)
 
 
@@ -118,6 +120,7 @@ def versions() -> dict[str, str]:
                 "botocore",
                 "aiobotocore",
                 "aiohttp",
+                "dynamodump",
             ],
             capture_output=True,
             check=True,

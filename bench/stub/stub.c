@@ -440,6 +440,7 @@ static void print_table(struct text *t, const char *name) {
     uint64_t count = strcmp(name, "Bench") ? 0 : table_items;
     print(t, "],\"TableStatus\":\"ACTIVE\",\"CreationDateTime\":1767225600,\"ItemCount\":%llu,\"TableSizeBytes\":%llu,"
              "\"BillingModeSummary\":{\"BillingMode\":\"PAY_PER_REQUEST\"},"
+             "\"ProvisionedThroughput\":{\"NumberOfDecreasesToday\":0,\"ReadCapacityUnits\":0,\"WriteCapacityUnits\":0},"
              "\"TableArn\":\"arn:aws:dynamodb:us-east-1:000000000000:table/%s\","
              "\"TableId\":\"00000000-0000-0000-0000-000000000000\"",
           (unsigned long long)count, (unsigned long long)(count * (uint64_t)item_bytes), name);

@@ -214,6 +214,20 @@ def test_a_deadline_is_kept(transport: Kind) -> None:
     run(story())
 
 
+def test_a_page_of_a_scan_may_take_longer(transport: Kind) -> None:
+    """A server that looks through a whole table for a page is not asked for it again meanwhile."""
+
+    async def story() -> None:
+        async with (
+            serving(wait(0.5)) as server,
+            client(server.url, transport, deadline_s=0.2) as dynamodb,
+        ):
+            assert await dynamodb.call("Scan", b"page") == b"page"
+        assert server.bodies == {b"page": 1}
+
+    run(story())
+
+
 def test_nobody_listens(transport: Kind) -> None:
     """A server that isn't there is a TransientError that names the address."""
 

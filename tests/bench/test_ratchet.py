@@ -73,7 +73,7 @@ class Net:
     def connect(self, place: Place, transport: Transport) -> Client:  # noqa: ARG002 - Connect's
         signer = Signer(region=place.region, host=f"dynamodb.{place.region}.amazonaws.com")
         carrier = NativeTransport(self, signer)  # type: ignore[arg-type]
-        return Client(carrier, carrier, CREDENTIALS)
+        return Client(carrier, carrier, CREDENTIALS, scans=lambda: carrier)
 
 
 @pytest.fixture

@@ -300,3 +300,31 @@ def test_verify_repairs_by_rank_and_shows_what_an_item_competes_with(
     for api in (regions.us, regions.eu):
         assert (item(api, "a") or {})["at"] == {"S": "eu"}
         assert (item(api, "b") or {})["at"] == {"S": "us"}
+
+
+def test_what_no_ledger_tells_of_is_said_to_come_back(regions: Regions, config: Path) -> None:
+    """Before a repair and after it, and of one item; what a ledger tells of is not."""
+    assert dynamirror(regions, "init", config, "--yes").exit_code == Exit.DONE
+    for name in ("alone", "deleted"):
+        save(regions.us, name, 1)
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    regions.us.perform("DeleteItem", {"TableName": "Stories", "Key": {"id": {"S": "deleted"}}})
+    assert dynamirror(regions, "run", config, "--once").exit_code == Exit.DONE
+    stamp = {"M": {"version": {"N": "1"}, "origin": {"S": "eu-west-1"}, "seen": {"M": {}}}}
+    for name in ("deleted", "stranger"):
+        save(regions.us, name, 1, _mirror=stamp)
+
+    told = dynamirror(regions, "verify", config, "--settle", "0", "--json")
+    shown = flowing(dynamirror(regions, "verify", config, "--settle", "0", "--repair"))
+    one = flowing(dynamirror(regions, "verify", config, "--key", '{"id": "stranger"}'))
+    mended = flowing(dynamirror(regions, "verify", config, "--settle", "0", "--repair", "--yes"))
+
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    reasons = {line["key"]["id"]["S"]: line["reason"] for line in lines if "key" in line}
+    assert reasons["stranger"] == "untold"
+    assert reasons.get("deleted") is None
+    assert "1 item of which no ledger tells a delete" in shown
+    assert "A repair or a backfill puts it back" in shown
+    assert "no ledger tells of a delete" in one
+    assert ": put back; delete what should be gone" in mended
+    assert item(regions.eu, "stranger") is not None

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from tests.storm.repairs import repair_storm
 from tests.storm.two_way import Plan, Regions, two_way_storm
 from tests.storm.two_way_mapping import handler_storm
 
@@ -56,6 +57,30 @@ def test_the_two_way_storm_bites(mutant: str, notices: str, url: str, tmp_path: 
     result = two_way_storm(plan, url, tmp_path)
 
     assert any(notices in wrong for wrong in result.wrong)
+
+
+def test_repairs_under_full_load_leave_replicas_equal_and_lose_nothing(
+    url: str, tmp_path: Path
+) -> None:
+    """Again and again beside writers, an engine and faults, some of it killed: what differed from
+    the beginning is mended as the ranks say, and what is on its way is nobody's drift.
+    """
+    plan = Plan(
+        seed=1,
+        replicas=2,
+        changes=400,
+        writers=1,
+        hot=HOT,
+        cold=COLD,
+        kills=2,
+        rate=RATE,
+        drifts=40,
+    )
+    result = repair_storm(plan, url, tmp_path)
+
+    result.require_clean()
+    assert result.repairs > 0
+    assert result.lost > 0
 
 
 def test_functions_leave_replicas_equal_and_losers_journaled(url: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.servers import running
 from tests.storm.drift import DriftPlan, DriftResult, drift_storm
 from tests.storm.engine import Plan, Result, planned, run_storm
 from tests.storm.mapping import handler_storm
+from tests.storm.repairs import repair_storm
 from tests.storm.two_way import WRITERS, two_way_storm
 from tests.storm.two_way import Plan as TwoWayPlan
 from tests.storm.two_way import Result as TwoWayResult
@@ -48,7 +49,11 @@ HEADER = (
     "faults",
 )
 
-TWO_WAY = ("two-way", "two-way-handler")
+TWO_WAY = {
+    "two-way": two_way_storm,
+    "two-way-handler": two_way_handler_storm,
+    "two-way-repair": repair_storm,
+}
 TWO_WAY_CHANGES = 6_000
 TWO_WAY_RATE = 100.0
 TWO_WAY_HEADER = (
@@ -65,6 +70,7 @@ TWO_WAY_HEADER = (
     "journaled",
     "missed",
     "of these not lost",
+    "repaired",
     "wrong",
     "faults",
 )
@@ -112,6 +118,7 @@ def _two_way(chosen: argparse.Namespace) -> int:
             kills=0 if storm == "two-way-handler" else chosen.kills,
             rate=chosen.rate or TWO_WAY_RATE,
             handler=storm == "two-way-handler",
+            drifts=chosen.drifts if storm == "two-way-repair" else 0,
         )
         for storm in chosen.storms
         if storm in TWO_WAY
@@ -119,7 +126,7 @@ def _two_way(chosen: argparse.Namespace) -> int:
     ]
 
     def run(plan: TwoWayPlan, url: str, folder: Path) -> TwoWayResult:
-        return (two_way_handler_storm if plan.handler else two_way_storm)(plan, url, folder)
+        return TWO_WAY[plan.storm](plan, url, folder)
 
     return _all(TWO_WAY_HEADER, plans, run, _two_way_row, TwoWayResult.require_clean)
 
@@ -129,7 +136,7 @@ def _drift(chosen: argparse.Namespace) -> int:
         DriftPlan(
             guard=guard,
             items=chosen.items,
-            drifts=1_000,
+            drifts=chosen.drifts,
             changes=chosen.changes or CHANGES,
             rate=chosen.rate or DRIFT_RATE,
             seed=chosen.seed,
@@ -180,6 +187,7 @@ def _two_way_row(result: TwoWayResult) -> Sequence[object]:
         result.journaled,
         result.missed,
         result.spare,
+        result.repairs,
         len(result.wrong),
         _faults(counts),
     )
@@ -259,6 +267,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--changes", type=int, help="200,000; 6,000 if two-way")
     parser.add_argument("--items", type=int, default=DRIFT_ITEMS, help="drift: of each table")
+    parser.add_argument("--drifts", type=int, default=1_000, help="items that differ, if seeded")
     parser.add_argument("--keys", type=int, default=5_000)
     parser.add_argument("--kills", type=int, default=10, help="kill -9 of the engine")
     parser.add_argument("--rate", type=float, help="changes a second at most")

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.storm.world import SOURCE, Child, World, client
 from dynamirror.core.values import Wire
 
 BATCH = 25
-TEXT = "x" * 250
+TEXT = "x" * 279
 """With key and number, an item of 300 bytes."""
 
 
@@ -138,20 +138,33 @@ def main() -> int:
             if (status := world.command("run", "--once"))[0]:
                 raise SystemExit(status[1])
             tell(f"  copied in {took_s:.0f} s, peak {peak.kb // 1_024} MB")
-            wrong = differences(world)
-            tell(f"  differences {wrong}")
-            verify = world.start("verify")
-            while not verify.ended:
-                verifying.look(verify)
-                time.sleep(0.05)
-            equal = verify.end() == 0
+            wrong, compared_s = timed(lambda: differences(world))
+            tell(f"  differences {wrong}, in {compared_s:.0f} s")
+            verify = world.start("verify", "--json")
+
+            def watch() -> int:
+                while not verify.ended:
+                    verifying.look(verify)
+                    time.sleep(0.05)
+                return verify.end()
+
+            ended, verify_s = timed(watch)
+            told = json.loads(verify.said.splitlines()[-1])
+        found = "equal" if ended == 0 else "drift"
         tell(
             f"guard {chosen.guard}: {chosen.items:,} items, {chosen.kills} kills, {took_s:.0f} s "
             f"in all, {last_s:.0f} s the last attempt, which went on after {summary['resumed']:,}; "
             f"{chosen.changes:,} changes meanwhile; peak {peak.kb // 1_024} MB (verify "
-            f"{verifying.kb // 1_024}); verify {'equal' if equal else 'drift'}, differences {wrong}"
+            f"{verifying.kb // 1_024}); verify {found}: {told['items']:,} items in "
+            f"{verify_s:.0f} s, {told['items'] / verify_s:,.0f} a second; "
+            f"the other comparison: {wrong} differences, {compared_s:.0f} s"
         )
-        return 0 if equal and not wrong else 1
+        return 0 if ended == 0 and not wrong else 1
+
+
+def timed(work: Callable[[], int]) -> tuple[int, float]:
+    began = time.monotonic()
+    return work(), time.monotonic() - began
 
 
 def tell(text: str) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from time import time
 from typing import Literal, Protocol
 
@@ -33,6 +34,12 @@ STREAM_OPERATIONS = frozenset({"DescribeStream", "GetRecords", "GetShardIterator
 SKEW_S_MIN = 240
 """A request is refused as out of time at 5 minutes; a little less is skew too, for the answer's
 Date is later than the request. The AWS SDKs for Go take the same."""
+
+
+SCAN_DEADLINES = 6
+"""A page of a scan may take so much longer than another answer; a minute, as botocore waits. Some
+servers look through the whole table for each, and one that is asked again does it again, beside
+what it still works at for nobody. A write must not be so late: see ``engine.stream.hold``."""
 
 
 class Place(Protocol):
@@ -75,7 +82,7 @@ def connect(
         environment=environment,
     )
 
-    def carrier(endpoint: Endpoint) -> Transport:
+    def carrier(endpoint: Endpoint, deadline_s: float = deadline_s) -> Transport:
         if transport == "botocore":
             from dynamirror.aws.fallback import BotocoreTransport  # noqa: PLC0415  # slow import
 
@@ -106,17 +113,26 @@ def connect(
     if transport not in ("native", "botocore"):
         raise ConfigError(f'transport = {transport!r}: write "native" or "botocore".')
     carriers = {endpoint: carrier(endpoint) for endpoint in {tables, streams}}
-    return Client(carriers[tables], carriers[streams], source)
+    scans = partial(carrier, tables, SCAN_DEADLINES * deadline_s)
+    return Client(carriers[tables], carriers[streams], source, scans=scans)
 
 
 class Client:
     """See ports.DynamoDB, which this is. For one event loop."""
 
     def __init__(
-        self, tables: Transport, streams: Transport, credentials: CredentialSource
+        self,
+        tables: Transport,
+        streams: Transport,
+        credentials: CredentialSource,
+        *,
+        scans: Callable[[], Transport],
     ) -> None:
+        """Take a maker of what carries scans, ``scans``, should there be any."""
         self._tables = tables
         self._streams = streams
+        self._scans: Transport | None = None
+        self._make_scans = scans
         self._source = credentials
         self._routes: dict[str, tuple[Transport, str]] = {}
         self._held: Credentials | None = None
@@ -150,13 +166,17 @@ class Client:
         """Drop the connections; unanswered requests fail, later ones are a ServiceError."""
         self._closed = True
         self._routes.clear()  # so that the next call asks for its route, and is told
-        await asyncio.gather(*(carrier.close() for carrier in {self._tables, self._streams}))
+        carriers = {self._tables, self._streams, self._scans}
+        await asyncio.gather(*(carrier.close() for carrier in carriers if carrier is not None))
 
     def _route(self, operation: str) -> tuple[Transport, str]:
         if self._closed:
             raise ServiceError("ClientClosed", f"{operation} after close")
         if operation in STREAM_OPERATIONS:
             route = self._streams, f"DynamoDBStreams_20120810.{operation}"
+        elif operation == "Scan":
+            self._scans = self._make_scans()
+            route = self._scans, f"DynamoDB_20120810.{operation}"
         else:
             route = self._tables, f"DynamoDB_20120810.{operation}"
         self._routes[operation] = route

@@ -13,10 +13,24 @@ from dynamirror.cli.wording import counted
 from dynamirror.core.values import Key, key_of
 from dynamirror.engine.comparing.compared import Compared
 from dynamirror.engine.comparing.mended import Mended, Outcome
-from dynamirror.engine.comparing.suspects import Drift
+from dynamirror.engine.comparing.suspects import Drift, Reason
 
 LINES_SHOWN_MAX = 50
 """Lines of drift, and of repair, for people; --json has them all."""
+
+
+COMES_BACK = (
+    "of which no ledger tells a delete. Such an item has never come to the other side, or was "
+    "deleted there longer ago than tombstone_days, or in history that was lost; which, nothing can "
+    "tell any more"
+)
+
+UNTOLD = {
+    False: f"{COMES_BACK}. A repair or a backfill puts it back: delete it first where it is, if it "
+    "should be gone",
+    True: f"{COMES_BACK}: put back; delete what should be gone",
+}
+"""By whether they were mended."""
 
 
 class Found:
@@ -33,16 +47,20 @@ class Found:
         self._mirror = mirror
         self._unversioned = unversioned
         self._shown = {"drift": 0, "repair": 0}
+        self._untold = 0
 
     def drift(self, drift: Drift) -> None:
         """Tell of an item that differs."""
         at = self._unversioned.get(key_of(drift.key))
-        reason = None if at is None else "unversioned"
-        told = msgspec.structs.asdict(drift)
-        self._output.line("drift", mirror=self._mirror, reason=reason, **told)
+        if at is not None:
+            drift = msgspec.structs.replace(drift, reason=Reason.UNVERSIONED)
+        self._output.line("drift", mirror=self._mirror, **msgspec.structs.asdict(drift))
         where = f" in {', '.join(drift.attributes)}" if drift.attributes else ""
         if at is not None:
             where += f": saved at {at} without raising the version"
+        elif drift.reason is Reason.UNTOLD:
+            self._untold += 1
+            where = ": no ledger tells of a delete"
         if drift.why is not None:
             where += f": {drift.why}"
         self._say("drift", f"{drift.kind} at {drift.target}: {_shown(drift.key)}{where}")
@@ -54,9 +72,10 @@ class Found:
             self._gone[mended.kind] += 1
         self._output.line("repair", mirror=self._mirror, **msgspec.structs.asdict(mended))
         what = action_of(mended)
+        though = f": {mended.why}" if mended.why else ""
         told = {
-            Outcome.PLANNED: f"would {what}",
-            Outcome.REPAIRED: f"repaired: {what}",
+            Outcome.PLANNED: f"would {what}{though}",
+            Outcome.REPAIRED: f"repaired: {what}{though}",
             Outcome.EQUAL: "equal by now",
             Outcome.LEFT: f"left: {mended.why}",
         }
@@ -96,6 +115,8 @@ class Found:
         )
         style = "good" if left.equal else "bad"
         say(f"{name}: {told}", style)
+        if self._untold:
+            say(f"{name}: {counted(self._untold, 'item')} {UNTOLD[sure]}", "finding")
         if repairing:
             counts = self.outcomes
             mended = counts[Outcome.REPAIRED] + counts[Outcome.EQUAL]

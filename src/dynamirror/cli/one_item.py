@@ -15,6 +15,7 @@ from dynamirror.config.model import Mirror
 from dynamirror.core.values import encode
 from dynamirror.engine.comparing.mended import Outcome
 from dynamirror.engine.comparing.one_item import ItemAt, OneItem
+from dynamirror.engine.comparing.suspects import Reason
 from dynamirror.errors import Exit
 from dynamirror.runtimes.presence import see_all
 from dynamirror.runtimes.process import looker_of
@@ -45,6 +46,8 @@ def _print(output: Output, found: OneItem) -> None:
         _print_place(output, place)
     for drift in found.drift:
         where = f" in {', '.join(drift.attributes)}" if drift.attributes else ""
+        if drift.reason is Reason.UNTOLD:
+            where = ": no ledger tells of a delete"
         why = f": {drift.why}" if drift.why else ""
         output.say(f"  {drift.kind} at {drift.target}{where}{why}", "bad")
     if not found.drift:
@@ -59,7 +62,8 @@ def _print(output: Output, found: OneItem) -> None:
         )
     for mended in found.repair:
         if mended.outcome is Outcome.PLANNED:
-            output.say(f"  a repair would {action_of(mended)}")
+            though = f": {mended.why}" if mended.why else ""
+            output.say(f"  a repair would {action_of(mended)}{though}")
         elif mended.outcome is Outcome.LEFT:
             output.say(f"  a repair would leave it: {mended.why}", "finding")
 

@@ -78,12 +78,10 @@ class Reads:
         """
         if segment and not self._in_segments:
             return
-        request: Wire = {
-            "TableName": self._table,
-            "ConsistentRead": consistent,
-            "Segment": segment,
-            "TotalSegments": segments,
-        }
+        request: Wire = {"TableName": self._table, "ConsistentRead": consistent}
+        if segments > 1:
+            # The one segment of one is the table; a server may hash every item to find that out.
+            request |= {"Segment": segment, "TotalSegments": segments}
         if keys_only:
             request |= self._keys_only()
         if after is not None:

@@ -144,6 +144,7 @@ async def looker_of(wiring: Wiring, mirror: Mirror) -> Looker:
         repairer=repairer_of(wiring, mirror),
         parkings=[wiring.links(side).parking_of(epoch=1) for side in sides],
         journal=journal_of(wiring, mirror) if isinstance(mirror, Side) else None,
+        clock=wiring.clock,
         backoff=backoff,
     )
 

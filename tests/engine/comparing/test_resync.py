@@ -17,7 +17,7 @@ from dynamirror.core.rank import Peers, Rank
 from dynamirror.core.stamp import Marks, Stamp
 from dynamirror.core.values import Wire, row_key
 from dynamirror.engine.comparing.mended import Mended, Outcome
-from dynamirror.engine.comparing.resync import REPORTED, TwoWayRepairer
+from dynamirror.engine.comparing.resync import REPORTED, UNTOLD, TwoWayRepairer
 from dynamirror.engine.comparing.suspects import Drift
 from dynamirror.engine.retry import Backoff
 from dynamirror.simulation.replicas import LEDGER, TABLE, Place
@@ -90,6 +90,33 @@ def test_the_highest_rank_is_put_everywhere() -> None:
         assert outcome_of(told) == (Outcome.REPAIRED, "put", "B")
         assert replicas.values() == ["newer"] * 3
         assert outcome_of(await replicas.repair()) == (Outcome.EQUAL, None, None)
+
+    run(main)
+
+
+def test_what_no_ledger_tells_a_delete_of_comes_back_and_is_said_to() -> None:
+    """An item that was deleted in lost history looks like one that has never come."""
+
+    async def main() -> None:
+        replicas = Replicas()
+        replicas.save("A", "4", "alone")
+        planned = await replicas.repair(dry=True)
+        assert (planned.outcome, planned.why) == (Outcome.PLANNED, UNTOLD)
+        done = await replicas.repair()
+        assert (done.outcome, done.why) == (Outcome.REPAIRED, UNTOLD)
+        assert replicas.values() == ["alone"] * 3
+
+    run(main)
+
+
+@pytest.mark.parametrize("at", ["A", "C"])
+def test_an_item_made_again_after_a_delete_that_a_ledger_tells_of_is_none_of_these(at: str) -> None:
+    async def main() -> None:
+        replicas = Replicas()
+        replicas.save("A", "5", "again")
+        replicas.bury(at, 4, "B")
+        told = await replicas.repair(dry=True)
+        assert (*outcome_of(told), told.why) == (Outcome.PLANNED, "put", "A", None)
 
     run(main)
 

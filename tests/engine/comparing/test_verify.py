@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+from collections.abc import Sequence
 
 import pytest
 from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import TARGET, World, item, key
 
-from dynamirror.engine.comparing.compared import Compared
+from dynamirror.engine.comparing.compared import EVERYTHING, Compared, Method, Scope
+from dynamirror.engine.comparing.lag import RESTARTED_MS
 from dynamirror.engine.comparing.suspects import PATIENCE_MS, WAIT_MS_MAX, Drift
 from dynamirror.engine.comparing.verify import Verifier
 from dynamirror.engine.stream.hold import Hold
 
 
-async def compared(world: World, drifts: list[Drift] | None = None) -> Compared:
+async def compared(
+    world: World,
+    drifts: list[Drift] | None = None,
+    scope: Scope = EVERYTHING,
+    *,
+    dead: Sequence[str] = (),
+) -> Compared:
     verifier = Verifier(
         world.links,
         world.connect(world.source),
         {TARGET.name: world.connect(world.target)},
-        [(world.checkpoints, world.lease("verify"))],
+        [(world.checkpoints, world.lease("verify", dead=dead))],
         clock=now_ms,
         backoff=world.backoff,
     )
     found = list[Drift]() if drifts is None else drifts
-    return await verifier.run(found.append, lambda _: None)
+    return await verifier.run(found.append, lambda _: None, scope)
 
 
 async def end(task: asyncio.Task[None]) -> None:
@@ -120,6 +129,43 @@ def test_beside_a_pause_it_says_why_it_waits_and_gives_up_in_the_end(
     run(main)
 
 
+@pytest.mark.parametrize("died", [True, False])
+def test_what_an_engine_about_to_go_on_has_not_brought_yet_is_no_drift(*, died: bool) -> None:
+    """One that died a moment ago will be started again, and one that has just begun has not said
+    yet how far behind it is.
+    """
+
+    async def main() -> None:
+        world = World()
+        await world.consumer().run(once=True)
+        lease = world.lease("engine")
+        await lease.acquire()
+        if died:
+            await lease.renew(json.dumps({"at_ms": now_ms(), "lag_ms": 0, "state": "ok"}))
+        world.put("a", 1)
+        comparing = asyncio.create_task(compared(world, dead=["engine"] if died else []))
+        await asyncio.sleep(20)
+        await lease.release()
+        engine = asyncio.create_task(world.consumer().run())
+        assert (await comparing).equal
+        await end(engine)
+
+    run(main)
+
+
+def test_an_engine_long_dead_is_not_waited_for() -> None:
+    async def main() -> None:
+        world = World()
+        await world.lease("engine").acquire()
+        world.put("a", 1)
+        since_ms = now_ms()
+        told = await compared(world, dead=["engine"])
+        assert told.missing == 1
+        assert now_ms() - since_ms < RESTARTED_MS + 10_000
+
+    run(main)
+
+
 def test_equal_tables_are_read_once_and_eventually_consistent() -> None:
     """Nothing is cheaper: what a scan charges half a unit for, lookups charge for by the item."""
 
@@ -129,16 +175,17 @@ def test_equal_tables_are_read_once_and_eventually_consistent() -> None:
             world.put(f"key {number}", number)
             held = {"TableName": "Stories", "Item": item(f"key {number}", number)}
             world.target.perform("PutItem", held)
-        asked: list[tuple[str, bool]] = []
+        asked: list[tuple[str, bool, bool]] = []
 
         async def before(operation: str, request: bytes) -> None:
             if operation in ("Scan", "BatchGetItem"):
-                asked.append((operation, b'"ConsistentRead":true' in request))
+                consistent = b'"ConsistentRead":true' in request
+                asked.append((operation, consistent, b"Segment" in request))
 
         world.source.before = world.target.before = before
         assert (await compared(world)).equal
-        assert set(asked) == {("Scan", False)}
-        assert len(asked) == 2
+        # Nor as a segment, of which a server might have to find out which items are in it.
+        assert asked == [("Scan", False, False)] * 2
 
     run(main)
 
@@ -185,10 +232,14 @@ def test_an_item_that_goes_back_and_forth_is_no_drift() -> None:
     run(main)
 
 
-def test_what_has_expired_at_the_target_is_not_missing() -> None:
+@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("keys_only", [False, True])
+def test_what_has_expired_at_the_target_is_not_missing(*, method: Method, keys_only: bool) -> None:
     """The source's service has just not come to it yet: told, not drift, and not repaired. What
     has not expired, or lacks the attribute by which the target goes, is missing all the same.
+    However the tables are read.
     """
+    scope = Scope(method=method, keys_only=keys_only)
 
     async def main() -> None:
         world, drifts = World(), list[Drift]()
@@ -196,12 +247,12 @@ def test_what_has_expired_at_the_target_is_not_missing() -> None:
         world.put("expired", 1, until={"N": str(past_s)})
         world.put("prolonged", 1, until={"N": str(past_s + 7_200)})
         world.put("other", 1, later={"N": str(past_s)})
-        before = await compared(world)
+        before = await compared(world, scope=scope)
         specification = {"Enabled": True, "AttributeName": "until"}
         request = {"TableName": "Stories", "TimeToLiveSpecification": specification}
         world.target.perform("UpdateTimeToLive", request)
 
-        told = await compared(world, drifts)
+        told = await compared(world, drifts, scope)
 
         assert (before.missing, before.expired) == (3, 0)
         assert (told.missing, told.expired, told.equal) == (2, 1, False)

@@ -50,6 +50,7 @@ class Mended(msgspec.Struct, frozen=True, kw_only=True):
     origin: str | None = None
     """Whose state was applied: the place's short name."""
     why: str | None = None
+    """Why it is left; or what is to be known of what is done."""
 
 
 OnMended = Callable[[Mended], None]

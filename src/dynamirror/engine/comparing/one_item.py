@@ -15,6 +15,7 @@ from dynamirror.core.values import Image, Key, Wire, decode, encode, key_of, ope
 from dynamirror.engine.comparing.mended import Mended, Repairer
 from dynamirror.engine.comparing.sight import UNPLACED, Showing, marks_of, sight_of
 from dynamirror.engine.comparing.suspects import Drift, drift_of, read_both
+from dynamirror.engine.comparing.untold import explained
 from dynamirror.engine.held.parking import Parking
 from dynamirror.engine.journal import Conflict, Journal, Of
 from dynamirror.engine.reads import Item, Reads
@@ -22,7 +23,7 @@ from dynamirror.engine.retry import Backoff, persist
 from dynamirror.engine.source import Table
 from dynamirror.engine.writing.links import Links
 from dynamirror.errors import NotFoundError, UnfitError
-from dynamirror.ports import DynamoDB
+from dynamirror.ports import Clock, DynamoDB
 
 
 class ItemAt(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,7 @@ class Looker:
         repairer: Repairer,
         parkings: Sequence[Parking],
         journal: Journal | None,
+        clock: Clock,
         backoff: Backoff,
     ) -> None:
         """``apis`` by the places' names; ``table``: the source's; ``journal``: if two-way."""
@@ -90,6 +92,7 @@ class Looker:
         self._repairer = repairer
         self._parkings = parkings
         self._journal = journal
+        self._clock = clock
         self._backoff = backoff
 
     async def look(self, keys: Wire) -> OneItem:
@@ -97,26 +100,29 @@ class Looker:
         mirror = self._links.mirror
         item = Item(key_of(keys), keys, msgspec.Raw())
         places: dict[str, ItemAt] = {}
-        drifts = []
+        drifts: Sequence[Drift] = []
         for place in mirror.targets:
             showing = Showing(self._links, place, self._table)
             there = await self._there(showing, item)
             reads = self._reads(place, showing)
             sight = sight_of(self._links, place)
-            mine, theirs = await read_both(sight, showing, reads, [there])
+            mine, theirs = await read_both(showing, reads, [there])
             one, other = (side.get(there.key) for side in (mine, theirs))
             images = (one.image if one else None, other.image if other else None)
             if not sight.same(images[End.SOURCE], images[End.TARGET]):
-                drifts.append(drift_of(sight, there, (one, other)))
+                drifts = [*drifts, drift_of(sight, there, (one, other))]
             places[place.name] = await self._at(place, there, images[End.TARGET])
         source = await self._reads_of(mirror.source, self._table.key_names).get([keys])
         held = source[item.key].image if item.key in source else None
         mended: list[Mended] = []
+        if isinstance(mirror, Side):
+            now_s, backoff = self._clock() // 1_000, self._backoff
+            drifts = await explained(mirror, self._apis, drifts, now_s=now_s, backoff=backoff)
         await self._repairer.run(drifts, mended.append, dry=True)
         return OneItem(
             mirror=mirror.name,
             places=[await self._at(mirror.source, item, held), *places.values()],
-            drift=drifts,
+            drift=list(drifts),
             parked=await self._parked(item.key),
             conflicts=await self._conflicts(keys),
             repair=mended,

@@ -101,8 +101,7 @@ class OneWayRepairer:
         key, sight = key_of(keys), self.sights[place.name]
         mark = await self._mark(place, key)  # first: no newer than what is read next
         item = Item(key, keys, msgspec.Raw())
-        reads = self._reads(place)
-        mine, theirs = await read_both(sight, self.showings[place.name], reads, [item])
+        mine, theirs = await read_both(self.showings[place.name], self._reads(place), [item])
         if key in mine and (unfit := mine[key].unfit) is not None:
             raise UnfitError(unfit)
         one, other = (side[key].image if key in side else None for side in (mine, theirs))

@@ -49,6 +49,9 @@ REPORTED = (
 )
 
 
+UNTOLD = "no ledger tells of a delete there: what may once have been deleted comes back"
+
+
 class TwoWayRepairer:
     """Repairs items at all replicas of a two-way mirror."""
 
@@ -193,6 +196,7 @@ class _Item:
         self._drift = drift
         self._action: str | None = None
         self._origin: str | None = None
+        self._why: str | None = None
 
     async def mend(self, *, dry: bool) -> Mended:
         """Repair it, or say what would be done."""
@@ -211,11 +215,12 @@ class _Item:
             standings = await repairer.standings(keys, images)
             ranks = {standing.rank for standing in standings}
             if len(ranks) == 1 and repairer.alike(images.values()):
-                return self._told(Outcome.REPAIRED if self._action else Outcome.EQUAL)
+                outcome = Outcome.REPAIRED if self._action else Outcome.EQUAL
+                return self._told(outcome, self._why)
             if (why := await self._round(images, standings, dry=dry)) is not None:
                 return self._told(Outcome.LEFT, why)
             if dry:
-                return self._told(Outcome.PLANNED)
+                return self._told(Outcome.PLANNED, self._why)
         return self._told(Outcome.LEFT, "it goes on changing: try again")
 
     async def _round(
@@ -237,6 +242,8 @@ class _Item:
                 await repairer.level(keys, holders)
             return None
         self._action = "put" if carry.tombstone is None else "delete"
+        if None in images.values() and all(one.tombstone is None for one in standings):
+            self._why = UNTOLD
         if dry:
             return None
         skip = await repairer.carry(carry, keys, images[self._origin])

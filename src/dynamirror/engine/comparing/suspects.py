@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
 
 import msgspec
 
@@ -35,6 +36,15 @@ WAIT_MS_MAX = 10 * 60 * 1_000
 """So is one for which the link's lag would have us wait longer than this."""
 
 
+class Reason(StrEnum):
+    """What is known of how an item came to differ."""
+
+    UNTOLD = "untold"
+    """Two-way: one side lacks it, and no replica's ledger tells of a delete."""
+    UNVERSIONED = "unversioned"
+    """Two-way: it was saved without raising its version, which the mirror only reports."""
+
+
 class Drift(msgspec.Struct, frozen=True):
     """One item that differs."""
 
@@ -48,6 +58,7 @@ class Drift(msgspec.Struct, frozen=True):
     why: str | None = None
     """Why the target can't have the source's item, where its view can't be applied to it; ``key``
     is the source's if the item can't even have one there."""
+    reason: Reason | None = None
 
 
 class _Suspect(msgspec.Struct):
@@ -134,7 +145,7 @@ class Suspects:
         for at in range(0, len(suspects), LOOK_KEYS):
             chunk = suspects[at : at + LOOK_KEYS]
             suspected = [self._suspects[key].item for key in chunk]
-            both = await read_both(self._sight, self._showing, self._reads, suspected)
+            both = await read_both(self._showing, self._reads, suspected)
             drifts = []
             for key in chunk:
                 items = (both[End.SOURCE].get(key), both[End.TARGET].get(key))
@@ -187,15 +198,18 @@ def drift_of(sight: Sight, item: Item, items: tuple[Item | None, Item | None]) -
 
 
 async def read_both(
-    sight: Sight, showing: Showing, reads: tuple[Reads, Reads], items: Sequence[Item]
+    showing: Showing, reads: tuple[Reads, Reads], items: Sequence[Item]
 ) -> tuple[dict[Key, Item], dict[Key, Item]]:
     """Read items at both tables with strong consistency, the source's as the target is to have
     them; both by the target's keys.
+
+    Whole, also where only keys are compared: an item tells by its attributes that it has expired,
+    and the service charges for all of it anyway.
     """
     at_source = showing.all_at_source(items)
     mine, theirs = await asyncio.gather(
-        reads[End.SOURCE].get(at_source, keys_only=sight.keys_only and not showing.reshapes),
-        reads[End.TARGET].get(placed(items), keys_only=sight.keys_only),
+        reads[End.SOURCE].get(at_source),
+        reads[End.TARGET].get(placed(items)),
     )
     shown = (showing.shown(End.SOURCE, item) for item in mine.values())
     return {item.key: item for item in shown if item is not None}, theirs

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 
 import msgspec
 
-from dynamirror.config.model import Place
+from dynamirror.config.model import Place, Side
 from dynamirror.core.drift import End, Sight, sampled
 from dynamirror.core.prices import read_units
 from dynamirror.core.servers import habits_of
@@ -23,6 +23,7 @@ from dynamirror.engine.comparing.join import Join
 from dynamirror.engine.comparing.lag import Lag
 from dynamirror.engine.comparing.sight import Showing, extras_of, sight_of
 from dynamirror.engine.comparing.suspects import Drift, Suspects, placed
+from dynamirror.engine.comparing.untold import explained
 from dynamirror.engine.copying.meter import Meter
 from dynamirror.engine.reads import Item, Reads
 from dynamirror.engine.retry import Backoff
@@ -260,6 +261,11 @@ class Verifier:
         return chosen
 
     async def _found(self, drifts: Sequence[Drift]) -> None:
+        mirror = self._links.mirror
+        if isinstance(mirror, Side):
+            apis = {mirror.source.name: self._source, **self._targets}
+            now_s = self._clock() // 1_000
+            drifts = await explained(mirror, apis, drifts, now_s=now_s, backoff=self._backoff)
         for drift in drifts:
             self._counts[drift.kind] += 1
             self._on_drift(drift)
