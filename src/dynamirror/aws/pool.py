@@ -93,17 +93,21 @@ class Pool:
         """
         # One more, for the tick under way is not a whole one.
         overdue_tick = self._tick + TICKS_PER_DEADLINE + 1
-        try:
-            return await self._attempt(message, overdue_tick)
-        except StaleError:
-            # The server closed it while we thought it kept. What else lies idle is no younger,
-            # so the second attempt gets a new connection or one that has just answered.
-            for connection in tuple(self._idle):
-                connection.drop()
-        try:
-            return await self._attempt(message, overdue_tick)
-        except StaleError:
-            raise TransientError("ConnectionLost", "no answer came, twice") from None
+        for _ in range(2):
+            connection = self._idle.pop() if self._idle else await self._wait(overdue_tick)
+            answer: asyncio.Future[Answer] = self._loop.create_future()  # type: ignore[union-attr]  # connected
+            connection.send(message, answer, overdue_tick)
+            try:
+                return await answer
+            except StaleError:
+                # The server closed it while we thought it kept. What else lies idle is no younger,
+                # so the second attempt gets a new connection or one that has just answered.
+                for idle in tuple(self._idle):
+                    idle.drop()
+            except asyncio.CancelledError:
+                connection.abandon(answer)
+                raise
+        raise TransientError("ConnectionLost", "no answer came, twice")
 
     async def close(self) -> None:
         """Drop every connection and wait until each is gone; unanswered requests fail."""
@@ -150,16 +154,6 @@ class Pool:
             self._emptied.set_result(None)
 
     # -- ours
-
-    async def _attempt(self, message: bytes, overdue_tick: int) -> Answer:
-        connection = self._idle.pop() if self._idle else await self._wait(overdue_tick)
-        answer: asyncio.Future[Answer] = self._loop.create_future()  # type: ignore[union-attr]  # connected
-        connection.send(message, answer, overdue_tick)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            connection.abandon(answer)
-            raise
 
     async def _wait(self, overdue_tick: int) -> Connection:
         if self._closed:

@@ -41,6 +41,10 @@ KEYS_VARIABLE = "DYNAMIRROR_LOG_KEYS"
 NO_DEADLINE_MS = 900_000
 """Lambda's longest time-out, where there is no context to tell a deadline."""
 
+GARBAGE = 50_000
+"""New containers after which cycles are looked for. An event of 1,000 changes has about as many,
+which are no garbage, and Python's own 700 would have them walked again and again."""
+
 log = logging.getLogger("dynamirror")
 
 
@@ -60,6 +64,7 @@ class Function:
         self._loop = asyncio.new_event_loop()
         self._warm: dict[str, Warm] = {}
         gc.freeze()  # what is loaded by now stays; the collector need not walk it each time
+        gc.set_threshold(GARBAGE)
 
     def invoke(self, event: Any, remaining_ms: Callable[[], int]) -> dict[str, Any]:
         """Apply an event and return the partial batch response.

@@ -14,10 +14,10 @@ from tests.engine.world import TARGET, Watch, World, change, item
 
 from dynamirror.config.model import Guard, OnPoison
 from dynamirror.core.record import StreamRecord
-from dynamirror.core.values import encode, opened
+from dynamirror.core.values import Wire, encode, opened
 from dynamirror.engine.writing.apply import Applier
 from dynamirror.engine.writing.limiter import Limiter, Pace
-from dynamirror.engine.writing.targets import target_of
+from dynamirror.engine.writing.targets import Squash, target_of
 from dynamirror.errors import (
     AccessDeniedError,
     PoisonError,
@@ -162,6 +162,40 @@ def test_a_long_queue_makes_use_of_a_limit_that_grows() -> None:
         bench.watch.chance = Random(1)
         await bench.settle(*(change(f"k{n}", n) for n in range(2_000)))
         assert bench.watch.in_flight_max >= 100
+
+    run(main)
+
+
+class Instant:
+    """A target whose answers are there at once, as a judgement that asks nobody is."""
+
+    name = "instant"
+    records_max = 1
+    squash: Squash | None = None
+    stale = 0
+
+    async def send(self, records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
+        del records
+        return ()
+
+    async def probe(self, keys: Wire) -> None:
+        raise NotImplementedError
+
+
+def test_where_sending_takes_no_time_one_worker_does_all() -> None:
+    """A worker for each change would cost more than the change."""
+
+    async def main() -> None:
+        done, failures = list[int](), list[BaseException]()
+        limiter = Limiter(1_024)
+        applier = Applier(Instant(), limiter, on_failure=failures.append)
+        applier.submit([change(f"k{n}", n) for n in range(2_000)], lambda: done.append(1))
+        hired = len(asyncio.all_tasks())
+        while not done:
+            await asyncio.sleep(0)
+            hired = max(hired, len(asyncio.all_tasks()))
+        assert hired <= 3  # this one, that worker, and one that it hired
+        assert failures == []
 
     run(main)
 

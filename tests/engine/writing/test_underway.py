@@ -13,7 +13,7 @@ def test_what_joins_a_line_is_served_after_all_that_stood_in_it() -> None:
     def admit(number: int) -> None:
         batch = Batch(lambda: done.append(number))
         batch.expect(1)
-        lines.admit(change("a", number), batch, lambda _first, _second: None)
+        lines.admit([change("a", number)], batch, lambda _first, _second: None)
 
     def serve() -> Write:
         (write,) = lines.take(25, ())
@@ -25,8 +25,8 @@ def test_what_joins_a_line_is_served_after_all_that_stood_in_it() -> None:
     for number in range(5, 20):
         write = serve()
         admit(number)
-        lines.settle(write)
+        lines.settle([write])
     while lines.heads:
-        lines.settle(serve())
+        lines.settle([serve()])
 
     assert served == done == list(range(1, 20))

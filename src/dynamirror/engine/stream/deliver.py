@@ -80,5 +80,6 @@ async def deliver(
             watching.cancel()
         await asyncio.gather(*(applier.stop() for applier in appliers))
     unapplied = {key for applier in appliers for key in applier.unapplied}
-    numbers = (record.sequence_number for record in records if record.key in unapplied)
-    return Delivery(min(numbers, default=None), tuple(outcome.errors))
+    left = [record for record in records if record.key in unapplied] if unapplied else []
+    lowest = min((record.sequence_number for record in left), default=None)
+    return Delivery(lowest, tuple(outcome.errors))

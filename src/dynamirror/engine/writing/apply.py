@@ -78,10 +78,12 @@ class Applier:
         self._lines = Lines()
         self.parked = 0
         """How many of those that are done with are parked."""
-        self._settle: Callable[[Write], None] = self._lines.settle
+        self._settle: Callable[[Sequence[Write]], None] = self._lines.settle
         self._workers: set[asyncio.Task[None]] = set()
         self.leaving: set[asyncio.Task[None]] = set()
         """Who waits for an answer of a target that was left in good order."""
+        self._coming: asyncio.Task[None] | None = None
+        """The worker that was hired last, until it begins."""
         self.failed = False
 
     @property
@@ -102,14 +104,7 @@ class Applier:
     def submit(self, records: Sequence[StreamRecord], on_done: Callable[[], None]) -> None:
         """Take records in the order of their stream; ``on_done`` is called when all are applied."""
         batch = Batch(on_done)
-        # An event that we don't know must be seen to by itself; everything else, only the last
-        # change of a key matters.
-        if self.target.squash is None and all(record.known for record in records):
-            records = list({record.key: record for record in records}.values())
-        batch.expect(len(records) or 1)
-        admit, squash = self._lines.admit, self.target.squash
-        for record in records:
-            admit(record, batch, squash)
+        batch.expect(self._lines.admit(records, batch, self.target.squash) or 1)
         if records:
             self._hire()
         else:
@@ -161,18 +156,22 @@ class Applier:
         await asyncio.gather(*workers, return_exceptions=True)
 
     def _hire(self) -> None:
-        """Put workers on the queue: as many as it feeds, at most as many as may be in flight."""
-        if self.failed:
-            return
-        wanted = -(-len(self._lines.ready) // self._sink.records_max)
-        for _ in range(min(wanted, self.limiter.limit - len(self._workers))):
-            worker = asyncio.create_task(self._work())
+        """Put one more worker on the queue, if it feeds one and one more may be in flight.
+
+        It hires the next when it has begun: where sending takes no time, one does all the work.
+        """
+        if self._coming is None and self._lines.ready and not self.failed:
+            if len(self._workers) >= self.limiter.limit:
+                return
+            worker = self._coming = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._leave)
 
     def _leave(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         self.leaving.discard(worker)
+        if worker is self._coming:  # told to leave before it began
+            self._coming = None
         if worker.cancelled():
             if self._lines.ready:  # it was told to leave, and what it had in hand is there again
                 self._hire()
@@ -186,11 +185,13 @@ class Applier:
             self._on_failure(error)
 
     async def _work(self) -> None:
+        self._coming = None
         lines, sink = self._lines, self._sink
         while lines.ready and not self.failed and len(self._workers) <= self.limiter.limit:
             if sink is not self._sink:
                 return
             writes = self._lines.take(self._sink.records_max, self._held)
+            self._hire()
             if self._parking is not None and writes[0].record.key in self._held:
                 await self._wait_behind(writes[0], self._parking)
             elif not writes[0].record.known:
@@ -224,11 +225,7 @@ class Applier:
             self.trouble = None
             self.failing_since_s = None
             self.limiter.answered(now - sent_at, len(self._workers), now)
-            self.parked += 0 if sink is self.target else len(writes)
-            for write in writes:
-                self._settle(write)
-            if len(self._lines.ready) > self._sink.records_max:
-                self._hire()  # the limit may have grown: more than one worker has work
+            self._done(writes, parked=sink is not self.target)
         else:
             self.limiter.throttled(now, now - sent_at)
             await self._retry_later(writes, {record.key for record in left}, failure)
@@ -296,5 +293,4 @@ class Applier:
 
     def _done(self, writes: Sequence[Write], *, parked: bool) -> None:
         self.parked += parked * len(writes)
-        for write in writes:
-            self._settle(write)
+        self._settle(writes)

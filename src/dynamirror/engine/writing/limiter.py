@@ -24,27 +24,25 @@ class Limiter:
 
     def __init__(self, maximum: int, start: int = 8) -> None:
         self.maximum = maximum
-        self._limit = float(min(start, maximum))
+        self.limit = min(start, maximum)
+        """Requests that may be in flight now; at least one."""
+        self._limit = float(self.limit)
         self._best_s = self._best_before_s = float("inf")
         self._since_s = 0.0
         self._doubling = True
         self._cut_at = 0.0
-
-    @property
-    def limit(self) -> int:
-        """Requests that may be in flight now; at least one."""
-        return int(self._limit)
 
     def answered(self, took_s: float, in_flight: int, now_s: float) -> None:
         """Note an answer that was no throttle; ``in_flight`` counts it too."""
         if now_s - self._since_s > REMEMBER_S:
             self._best_before_s, self._best_s, self._since_s = self._best_s, took_s, now_s
         self._best_s = min(took_s, self._best_s)
-        best_s = min(self._best_s, self._best_before_s)
-        slower = took_s > best_s * SLOWER_MAX + SLOWER_FLOOR_S
-        if slower or in_flight < self.limit or self._limit >= self.maximum:
+        if in_flight < self.limit or self.limit >= self.maximum:
             return
-        self._limit = min(self.maximum, self._limit + (1 if self._doubling else 1 / self._limit))
+        best_s = min(self._best_s, self._best_before_s)
+        if took_s > best_s * SLOWER_MAX + SLOWER_FLOOR_S:
+            return
+        self._set(self._limit + (1 if self._doubling else 1 / self._limit))
 
     def throttled(self, now_s: float, took_s: float) -> None:
         """Note a throttle; requests that were sent before the last cut don't cut again."""
@@ -52,7 +50,11 @@ class Limiter:
             return
         self._cut_at = now_s
         self._doubling = False
-        self._limit = max(1.0, self._limit / 2)
+        self._set(self._limit / 2)
+
+    def _set(self, limit: float) -> None:
+        self._limit = max(1.0, min(self.maximum, limit))
+        self.limit = int(self._limit)
 
 
 LOOK_S = 1.0

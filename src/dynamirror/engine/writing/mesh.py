@@ -84,8 +84,12 @@ class MeshApplier(Applier):
     async def stop(self) -> None:
         await asyncio.gather(super().stop(), *(leg.stop() for leg in self._legs))
 
-    def _hand_on(self, write: Write) -> None:
-        record, batches = write.record, write.batches
+    def _hand_on(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            self._hand_one_on(write.record, write.batches)
+        self._lines.settle(writes)
+
+    def _hand_one_on(self, record: StreamRecord, batches: Sequence[Batch]) -> None:
         verdict = self._judge.verdicts.pop(record.key, None)
         if verdict is not None:
             whole = Batch(lambda: _settle(batches))
@@ -95,7 +99,6 @@ class MeshApplier(Applier):
             for leg in self._legs:
                 if isinstance(leg.target, CarryTarget):
                     leg.submit([leg.target.carried(record, verdict)], whole.settle)
-        self._lines.settle(write)
 
 
 class MeshLinks(Links):

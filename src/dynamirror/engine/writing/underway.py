@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
-from dynamirror.core.record import StreamRecord
+from dynamirror.core.record import EVENT_NAMES, StreamRecord
 from dynamirror.core.values import Key
 from dynamirror.engine.writing.targets import Squash
 
@@ -36,7 +36,7 @@ class Write(msgspec.Struct, eq=False, gc=False):
     """A record on its way, and those behind it that touch the same key."""
 
     record: StreamRecord
-    batches: list[Batch]
+    batches: tuple[Batch, ...]
     in_flight: bool = False
     alone: bool = False
     """Must not share a request: of an unknown kind, or in one that the service refused."""
@@ -59,33 +59,40 @@ class Lines:
         self.turn = 0
         """How often all heads were made ready again: who waits since before has lost his place."""
 
-    def admit(self, record: StreamRecord, batch: Batch, squash: Squash | None) -> None:
-        """Take a record in: in the place of the last of its key, if that is not sent and the two
-        squash to one, or behind it.
+    def admit(self, records: Sequence[StreamRecord], batch: Batch, squash: Squash | None) -> int:
+        """Take records in, each in the place of the last of its key, if that is not sent and the
+        two squash to one, or behind it. Return how many writes the batch waits for.
         """
-        key = record.key
-        first = self.heads.get(key)
-        if first is None:
-            write = self.heads[key] = Write(record, [batch], alone=not record.known)
-            self.ready.append(write)
-            return
-        last = first.last or first
-        both = None
-        if not last.in_flight and last.record.known and record.known:
-            both = record if squash is None else squash(last.record, record)
-        if both is None:
-            last.behind = first.last = Write(record, [batch], alone=not record.known)
-        else:
+        heads, ready, batches, writes = self.heads, self.ready, (batch,), 0
+        for record in records:
+            known = record.event_name in EVENT_NAMES
+            first = heads.get(record.key)
+            if first is None:
+                write = heads[record.key] = Write(record, batches, alone=not known)
+                ready.append(write)
+                writes += 1
+                continue
+            last = first.last or first
+            both = None
+            if known and not last.in_flight and last.record.known:
+                both = record if squash is None else squash(last.record, record)
+            if both is None:
+                last.behind = first.last = Write(record, batches, alone=not known)
+                writes += 1
+                continue
             last.record = both
-            last.batches.append(batch)
+            if last.batches[-1] is not batch:
+                last.batches += batches
+                writes += 1
+        return writes
 
-    def take(self, most: int, held: Container[Key]) -> list[Write]:
+    def take(self, most: int, held: Collection[Key]) -> list[Write]:
         """Take what the next request carries; what needs care of its own comes alone."""
         writes: list[Write] = []
         ready = self.ready
-        while ready and len(writes) < most:
+        for _ in range(min(most, len(ready))):
             write = ready[0]
-            special = write.alone or write.record.key in held
+            special = write.alone or (held and write.record.key in held)
             if special and writes:
                 break
             write.in_flight = True
@@ -94,18 +101,19 @@ class Lines:
                 break
         return writes
 
-    def settle(self, write: Write) -> None:
-        """Note that a write is done, and make the one behind it ready."""
-        self.settled += 1
-        behind = write.behind
-        if behind is None:
-            del self.heads[write.record.key]
-        else:
-            behind.last = None if write.last is behind else write.last
-            self.heads[write.record.key] = behind
-            self.ready.append(behind)
-        for batch in write.batches:
-            batch.settle()
+    def settle(self, writes: Sequence[Write]) -> None:
+        """Note that writes are done, and make the ones behind them ready."""
+        self.settled += len(writes)
+        for write in writes:
+            behind = write.behind
+            if behind is None:
+                del self.heads[write.record.key]
+            else:
+                behind.last = None if write.last is behind else write.last
+                self.heads[write.record.key] = behind
+                self.ready.append(behind)
+            for batch in write.batches:
+                batch.settle()
 
     def recall(self) -> None:
         """Make all heads ready, wherever they are: sent, or waiting for another try."""
