@@ -305,6 +305,10 @@ def test_a_tombstone_that_refused_a_put_is_brought_to_whoever_lacks_it(rules: Tw
     ]
     assert all(ask.request["TableName"] == "L" for ask in unknown[2::2])
 
+    gone = Answer(held=True, item=image(3, "made again"))
+    lost = carried_out(rules.remote(verdict, "A", NOW_MS), [refused, grave, HELD, HELD, HELD, gone])
+    assert (lost[1][-1].replica, lost[1][-1].request["TableName"]) == ("C", "J")
+
 
 def test_a_tombstone_goes_on_past_a_replica_that_knows_it(rules: TwoWay) -> None:
     """Whether one replica knows of a delete says nothing about the next."""

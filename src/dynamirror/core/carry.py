@@ -17,7 +17,7 @@ from dynamirror.core.rank import Rank, fit, number
 from dynamirror.core.reconcile import COUNTERS_BELOW
 from dynamirror.core.record import StreamRecord
 from dynamirror.core.stamp import Condition, Seen, View
-from dynamirror.core.values import Image
+from dynamirror.core.values import Image, key_of
 
 
 def restarted(
@@ -78,19 +78,16 @@ class Carrying(Here):
         the consumer's death, nobody else would ever hear of; what it refuses would differ for ever.
         """
         theirs = msgspec.structs.replace(tombstone, mark=None)
+        keys, now_s = put.keys, now_ms / 1_000
+        record = StreamRecord(0, "REMOVE", key_of(keys), keys, None, None, now_s, by_ttl=False)
+        delete = Delete(theirs.rank, keys, put.row, theirs, record, None)
         others = [one for one in self.mesh.replicas if one not in (self._mine, known)]
         for one in (self._mine, *others):
-            bury = self.ledger.bury(one.ledger, put.row, theirs, now_ms // 1_000)
-            answer = yield Ask(one.name, "UpdateItem", bury)
-            if not answer.held:
-                if one == self._mine:
-                    return  # known here, so it came as it should
-                continue
-            below = self._below(one, tombstone.rank)
-            # What that removes, its own replica's consumer judges, and journals.
-            yield Ask(
-                one.name, "DeleteItem", {"TableName": one.table, "Key": put.keys, **below.request()}
-            )
+            answer = yield from self._bury(delete, one, now_ms)
+            if answer.held:
+                yield from self._remove(delete, one, answer, now_ms)
+            elif one == self._mine:
+                return  # known here, so it came as it should
 
     def _below(self, there: Replica, rank: Rank) -> Condition:
         below = self.bounds.below(there.name, rank)
@@ -129,9 +126,15 @@ class Carrying(Here):
 
     def _delete_at(self, delete: Delete, there: Replica, now_ms: int) -> Steps:
         # In this order: a crash between the two is healed by the retry.
+        answer = yield from self._bury(delete, there, now_ms)
+        yield from self._remove(delete, there, answer, now_ms)
+
+    def _bury(self, delete: Delete, there: Replica, now_ms: int) -> Generator[Ask, Answer, Answer]:
         bury = self.ledger.bury(there.ledger, delete.row, delete.tombstone, now_ms // 1_000)
-        answer = yield Ask(there.name, "UpdateItem", bury)
-        before = self.ledger.entry(answer.item, now_ms // 1_000).tombstone
+        return (yield Ask(there.name, "UpdateItem", bury))
+
+    def _remove(self, delete: Delete, there: Replica, buried: Answer, now_ms: int) -> Steps:
+        before = self.ledger.entry(buried.item, now_ms // 1_000).tombstone
         below = self._below(there, delete.rank)
         request = {"TableName": there.table, "Key": delete.keys, **below.request()}
         request["ReturnValues"] = request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
