@@ -93,6 +93,7 @@ class _RepairStorm(Storm):
     def meanwhile(self, engine: Child, writers: Sequence[Child]) -> Child:
         """Repair until all is written, and once more; every other repair is killed at first."""
         kills = self.plan.kills
+        self.world.wait(self._is_mirrored)  # before, what differs is drift
         while True:
             last = all(writer.ended for writer in writers)
             repair = self.world.start("verify", "--repair", "--yes", "--json")
@@ -106,6 +107,18 @@ class _RepairStorm(Storm):
             self._note(repair)
             if last:
                 return engine
+
+    def _is_mirrored(self) -> bool:
+        """Tell whether an engine holds the lease of every replica."""
+        world = self.world
+        rows = [
+            row["shard"]["S"]
+            for name in world.names
+            for row in world.api(name).scan(
+                TableName=f"{world.table}-dynamirror-checkpoints", ConsistentRead=True
+            )["Items"]
+        ]
+        return rows.count("#lease") == len(world.names)
 
     def _note(self, repair: Child) -> None:
         lines = (line for line in repair.said.splitlines() if line.startswith("{"))
