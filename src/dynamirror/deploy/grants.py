@@ -153,6 +153,13 @@ def comparing(mirror: Mirror) -> Iterator[Grant]:
             place=replica,
             table=replace(mirror, source=replica).checkpoints,
         )
+        if isinstance(mirror, Side):
+            yield Grant(
+                reason="LookForDeletes",
+                actions=("BatchGetItem",),
+                place=replica,
+                table=mirror.ledger_of(replica),
+            )
     yield Grant(
         reason="NoteWhatWasCompared",
         actions=("PutItem",),

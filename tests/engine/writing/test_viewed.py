@@ -9,11 +9,12 @@ from tests.engine.virtual_time import now_ms, run
 from tests.engine.world import TARGET, World
 
 from dynamirror.core.view.lens import View
+from dynamirror.core.view.where import Where
 from dynamirror.engine.comparing.compared import Compared
 from dynamirror.engine.comparing.verify import Verifier
 from dynamirror.engine.writing.viewed import changed_views, note_views
 
-FEW = View(transform="app:few")
+FEW = View(where=Where("attribute_exists(few)"))
 
 
 def test_only_a_target_that_was_there_can_hold_what_an_old_view_made() -> None:
