@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.fault_proxy import Fault, Rule
 from tests.storm.mapping import Context, Stream, environment
@@ -62,11 +61,6 @@ class Far(Regions):
         first, *others = self.items().values()
         return all(first == other for other in others)
 
-    def parked(self) -> list[Wire]:
-        table = f"{self.table}-dynamirror-parked"
-        regions = [name for name in self.names if table in self._tables[name]]
-        return [row for name in regions for row in scanned_rows(self.api(name), table)]
-
     def write_beside(self, changes: int) -> float:
         """Change items of the first region; return for how long the second lacked one at most."""
         first, second, _ = self.names
@@ -90,11 +84,6 @@ class Far(Regions):
                 if link["target"] == self.names[2]:
                     return {**link, "state": one["state"]}
         return {}
-
-
-def scanned_rows(api: Any, table: str) -> list[Wire]:
-    rows: list[Wire] = api.scan(TableName=table, ConsistentRead=True)["Items"]
-    return rows
 
 
 @contextmanager

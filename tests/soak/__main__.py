@@ -251,6 +251,8 @@ def _drift_row(result: DriftResult) -> Sequence[object]:
 def _faults(counts: Mapping[str, int]) -> str:
     requests = counts.get("requests", 0)
     kinds = [f"{fault} {counts[fault]:,}" for fault in Fault if counts.get(fault)]
+    if counts.get("parked"):
+        kinds.append(f"parked and redriven {counts['parked']:,}")
     dropped = counts.get("dropped", 0)
     return ", ".join((f"{requests:,} requests", *kinds, f"orphans dropped {dropped}"))
 

@@ -208,6 +208,12 @@ replicas = [{", ".join([first, *others])}]
             found[name] = {item["id"][1]: item for item in items.values()}
         return found
 
+    def parked(self) -> list[Wire]:
+        """Return the changes that wait for a replica that was away."""
+        table = f"{self.table}-dynamirror-parked"
+        regions = [name for name in self.names if table in self._tables[name]]
+        return [row for name in regions for row in scanned_rows(self.api(name), table)]
+
     def journal(self) -> list[tuple[str, str]]:
         """Return key and value of every loser that is told of in a journal."""
         found = []
@@ -219,6 +225,11 @@ replicas = [{", ".join([first, *others])}]
                         loser = json.loads(row["images"]["S"])["loser"]
                         found.append((loser["id"]["S"], loser["value"]["S"]))
         return found
+
+
+def scanned_rows(api: Any, table: str) -> list[Wire]:
+    rows: list[Wire] = api.scan(TableName=table, ConsistentRead=True)["Items"]
+    return rows
 
 
 class Streams:

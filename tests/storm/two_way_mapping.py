@@ -133,9 +133,17 @@ def _through(plan: Plan, weather: Weather, world: Regions, functions: list[Envir
     world.wait(delivered, within_s=120)
     streams.wait_quiet(alive)
     world.wait(delivered)
+    parked = len(world.parked())
+    if parked:  # a busy machine's target was away: no invocation comes any more to bring it that
+        status, said = world.command("redrive")
+        if status != 0:
+            raise Ended(f"redrive failed:\n{said[-3_000:]}")
+        streams.wait_quiet(alive)
+        world.wait(delivered)
     seconds = time.monotonic() - began
     streams.close()
     counts = Counter(weather.counts)
+    counts["parked"] = parked
     for function in functions:
         counts += function.counts
     log = [json.loads(line) for writer in writers for line in writer.said.splitlines()]
